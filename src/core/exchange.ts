@@ -1,0 +1,93 @@
+// One request and its response, pushed through layers by synchronous calls.
+
+import type { SocketAddr } from "./addr.ts";
+import type { MeshError } from "./errors.ts";
+import type { FilterChain } from "./filter.ts";
+import { NO_FILTERS } from "./filter.ts";
+import { RequestHead, type ResponseHead } from "./head.ts";
+import type { PeerTls } from "./driver.ts";
+
+/** Facts of the accepted connection: once per connection. */
+export interface ConnInfo {
+  readonly direction: "inbound" | "outbound";
+  /** The client's address. */
+  readonly remote: SocketAddr;
+  /** Where the client wanted to go: the original destination, or the address it connected to. */
+  readonly target: SocketAddr;
+  /** Mesh TLS, or null for plain text. */
+  readonly tls: PeerTls | null;
+}
+
+/** A response made here, by a filter. */
+export interface LocalReply {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: string;
+}
+
+/** One direction of an exchange. */
+export interface Sink {
+  /** Bytes lent for the call, always taken; false: send no more until `wake`. */
+  data(buf: Uint8Array, from: number, to: number): boolean;
+  /** The end of the body; in a tunnel, half-close. */
+  end(): void;
+  /** Legal in every state, also after `end`; idempotent. */
+  abort(why: MeshError): void;
+  /** Set by the sender; called by the receiver when it can take more. */
+  wake: (() => void) | null;
+}
+
+/** The response side. Exactly one of `end`, `abort`, `fail` ends it. */
+export interface Reply extends Sink {
+  /** 1xx other than 101. */
+  informational(head: ResponseHead): void;
+  /** Once. With `head.tunnel` both sinks carry raw bytes from here on. */
+  head(head: ResponseHead): void;
+  /** Only before `head`. */
+  fail(why: MeshError): void;
+}
+
+/** A request and what the layers know of it. Owned by its connection and used again. */
+export class Exchange {
+  conn: ConnInfo;
+  readonly request = new RequestHead();
+  /** The driver's clock when the head was read. */
+  startedMs = 0;
+  /** When the route's time-out ends it; Infinity: never. */
+  deadlineMs = Infinity;
+  /** 0 for the first. */
+  attempt = 0;
+  /** Grows with each request; a late call with an old one is ignored. */
+  generation = 0;
+  /** What the route put here; a request keeps the chain that it started with. */
+  chain: FilterChain = NO_FILTERS;
+  /** Set by a chain whose verdict is `REPLY`. */
+  local: LocalReply | null = null;
+  /** Why the chain's verdict is `FAILED`, in one line. */
+  filterError = "";
+  /** Labels of the endpoint that served the attempt; for filters and metrics. */
+  endpointLabels: Readonly<Record<string, string>> = NO_LABELS;
+
+  constructor(conn: ConnInfo) {
+    this.conn = conn;
+  }
+
+  /** Begins the next request on the connection. */
+  begin(nowMs: number): void {
+    this.startedMs = nowMs;
+    this.deadlineMs = Infinity;
+    this.attempt = 0;
+    this.generation++;
+    this.chain = NO_FILTERS;
+    this.local = null;
+    this.filterError = "";
+    this.endpointLabels = NO_LABELS;
+  }
+}
+
+const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({});
+
+/** Takes an exchange and says where its request body goes. */
+export type HttpService = (x: Exchange, reply: Reply) => Sink;
+/** Wraps a service. */
+export type HttpLayer = (inner: HttpService) => HttpService;

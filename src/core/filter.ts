@@ -1,0 +1,168 @@
+// What the proxy and the control plane know of filters: interfaces that a `main.ts` fills with the
+// engine of `wasm/host`.
+
+import type { Exchange } from "./exchange.ts";
+import type { ResponseHead } from "./head.ts";
+
+/** What happens to a request when its filter cannot run: skipped, or answered 503. */
+export type FailurePolicy = "open" | "closed";
+
+/** A filter as configuration names it: which module, with what settings. */
+export interface FilterRef {
+  /** The name of the `WasmFilter` object. */
+  readonly name: string;
+  /** 64 lower-case hex digits. */
+  readonly sha256: string;
+  /** Module size in bytes; a download of another size is refused. */
+  readonly size: number;
+  /** What the filter's `configure` gets: JSON text as UTF-8; empty: none. */
+  readonly config: Uint8Array;
+  readonly failurePolicy: FailurePolicy;
+  /** Instructions that one hook may use; 0: the default of 1,000,000. */
+  readonly fuelPerHook: number;
+  /** Memory limit in 64 KiB pages; 0: the default of 16. */
+  readonly memoryPages: number;
+}
+
+/** Hooks of a chain, as bits, so that a layer with nothing to do costs one test. */
+export const HOOK_REQUEST = 1;
+export const HOOK_OUTCOME = 2;
+export const HOOK_RESPONSE = 4;
+export const HOOK_END = 8;
+
+/** Go on. */
+export const CONTINUE = 0;
+/** Answer with `exchange.local`; nothing goes upstream. */
+export const REPLY = 1;
+/** A filter with the closed policy failed: `exchange.filterError` says why. */
+export const FAILED = 2;
+export type Verdict = typeof CONTINUE | typeof REPLY | typeof FAILED;
+
+/** How one attempt ended, for `attemptOutcome`. Owned by the caller and used again. */
+export interface Outcome {
+  /** HTTP status, or 0 when there was no response. */
+  status: number;
+  /** 0: none; else a bit of `OUTCOME_*`. */
+  error: number;
+  elapsedMs: number;
+}
+/** No connection: nothing reached the endpoint. */
+export const OUTCOME_CONNECT = 1;
+/** The connection ended before a whole response head. */
+export const OUTCOME_RESET = 2;
+/** The attempt's time-out. */
+export const OUTCOME_TIMEOUT = 4;
+
+/**
+ * The filters of one route, instantiated for this thread. Calls are synchronous and never throw.
+ * Requests run in order, responses in reverse order.
+ */
+export interface FilterChain {
+  /** Which hooks any filter has: bits of `HOOK_*`. */
+  readonly hooks: number;
+  requestHead(x: Exchange): Verdict;
+  /** -1: no retry; else retry after that many milliseconds. Any «no» stops a retry. */
+  attemptOutcome(x: Exchange, outcome: Outcome): number;
+  responseHead(x: Exchange, head: ResponseHead): Verdict;
+  /** Exactly once for each request that `requestHead` saw, also after an abort (status 0). */
+  end(x: Exchange, status: number, elapsedMs: number): void;
+}
+
+/** The chain of a route without filters. */
+export const NO_FILTERS: FilterChain = {
+  hooks: 0,
+  requestHead: () => CONTINUE,
+  attemptOutcome: () => -1,
+  responseHead: () => CONTINUE,
+  end: () => {},
+};
+
+/** A module that was refused, rewritten, compiled and tried, ready to be instantiated. */
+export interface PreparedFilter {
+  readonly ref: FilterRef;
+  readonly info: ModuleInfo;
+}
+
+/** What a module says of itself in its manifest, and what the loader found. */
+export interface ModuleInfo {
+  readonly abi: "tulle_abi_1";
+  readonly sha256: string;
+  readonly size: number;
+  readonly hooks: readonly string[];
+  readonly headersRead: readonly string[];
+  readonly headersWritten: readonly string[];
+  readonly metrics: readonly MetricInfo[];
+}
+
+export interface MetricInfo {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly labels: readonly string[];
+  /** Upper bounds of a histogram's buckets, without +Inf. */
+  readonly bounds: readonly number[];
+}
+
+/** What is seen of a filter while it runs, for the admin page, metrics and the demo's table. */
+export interface FilterStats {
+  readonly name: string;
+  readonly sha256: string;
+  readonly calls: number;
+  /** Mean over sampled calls; 0 before the first sample. */
+  readonly nsPerCall: number;
+  readonly traps: number;
+  readonly fuelExhausted: number;
+  /** The newest failure in one line, or empty. */
+  readonly lastError: string;
+}
+
+/** One series of a metric that filters keep, read at scrape time. */
+export interface FilterSeries {
+  readonly metric: MetricInfo;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Counter or gauge: one value. Histogram: a count per bound, then +Inf, then the sum. */
+  readonly values: readonly number[];
+}
+
+/** Runs filters. One per data-plane thread; `prepare` is for the control side of the process. */
+export interface FilterEngine {
+  /** Verifies the digest, refuses, rewrites, compiles, tries a canary with the reference's
+   * configuration. Rejects with `FilterRefused`. */
+  prepare(module: Uint8Array, ref: FilterRef): Promise<PreparedFilter>;
+  /** Instances for a route's filters, in order; `null` stands for a filter that could not be loaded
+   * and whose policy is closed. Prepared filters of equal digest and configuration share instances. */
+  chain(filters: readonly (PreparedFilter | UnloadedFilter)[]): FilterChain;
+  stats(): readonly FilterStats[];
+  series(): readonly FilterSeries[];
+}
+
+/** A filter that could not be loaded yet: skipped or refusing, as its policy says. */
+export interface UnloadedFilter {
+  readonly ref: FilterRef;
+  readonly info: null;
+  readonly why: string;
+}
+
+/** A module was refused. The message says what was found, where (byte offset, function), and what is allowed. */
+export class FilterRefused extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "FilterRefused";
+  }
+}
+
+/** Looks at a module without running it; for the registry and the CLI. Throws `FilterRefused`. */
+export interface ModuleInspector {
+  inspect(module: Uint8Array): Promise<ModuleInfo>;
+}
+
+/** Compiles a filter's source; for the CLI and the demo's watch mode, never in a proxy. */
+export interface FilterCompiler {
+  /** `entry` is the path of the filter's main source. Errors are the compiler's lines with file:line:column. */
+  compile(entry: string): Promise<CompiledFilter | { readonly errors: readonly string[] }>;
+}
+
+export interface CompiledFilter {
+  readonly wasm: Uint8Array;
+  readonly sha256: string;
+}

@@ -1,0 +1,32 @@
+// One address behind a destination, with what is needed to reach it.
+
+import type { SocketAddr } from "../core/addr.ts";
+import type { Labels } from "../core/sheet.ts";
+
+/** How the endpoint's proxy wants to be spoken to. `h2`: HTTP/1 may be carried over HTTP/2. */
+export type ProtocolHint = "none" | "h2" | "opaque";
+
+export interface Endpoint {
+  readonly addr: SocketAddr;
+  /** 10000 is normal. Not used by the balancer, as in Linkerd. */
+  readonly weight: number;
+  /** `namespace`, `service`, `pod`, `deployment`, …; exported with the prefix `dst_`. */
+  readonly labels: Labels;
+  /** Who must answer there, and the SNI to send; null: not meshed, plain text. */
+  readonly identity: { readonly name: string; readonly serverName: string } | null;
+  /** Connect to this port with a transport header instead; 0: connect to `addr.port`. */
+  readonly transportPort: number;
+  readonly hint: ProtocolHint;
+}
+
+/** The key under which an endpoint keeps its statistics and connections when its set changes. */
+export function endpointKey(endpoint: Endpoint): string {
+  return `${endpoint.addr.ip}|${endpoint.addr.port}`;
+}
+
+/** The whole set behind a destination at one moment. */
+export interface EndpointSet {
+  /** False: the service does not exist. */
+  readonly exists: boolean;
+  readonly endpoints: readonly Endpoint[];
+}

@@ -1,0 +1,102 @@
+// What an inbound port allows: the value behind `WatchPort`, and the one function that decides.
+
+import type { FilterRef } from "../core/filter.ts";
+import { isIpv4 } from "../core/addr.ts";
+import type { Origin } from "./profile.ts";
+import type { Route } from "./route.ts";
+
+/** A network in CIDR form. */
+export interface Network {
+  readonly cidr: string;
+  readonly except: readonly string[];
+}
+
+/** Who is allowed: anybody, any mesh client (with or without certificate), or named identities. */
+export type Authentication =
+  | { readonly kind: "unauthenticated" }
+  | { readonly kind: "mesh-tls-unauthenticated" }
+  | {
+    readonly kind: "identities";
+    readonly names: readonly string[];
+    readonly suffixes: readonly string[];
+  };
+
+export interface Authorization {
+  readonly origin: Origin;
+  readonly networks: readonly Network[];
+  readonly authentication: Authentication;
+}
+
+/** The whole policy of one port of one workload. */
+export interface ServerPolicy {
+  readonly origin: Origin;
+  readonly protocol: "detect" | "http1" | "http2" | "grpc" | "opaque" | "tls";
+  /** How long detection waits. */
+  readonly detectMs: number;
+  readonly authorizations: readonly Authorization[];
+  readonly routes: readonly Route[];
+  /** Of the Server itself; they run before a route's own. */
+  readonly filters: readonly FilterRef[];
+}
+
+/** Who asks. `identity` null: no client certificate; `meshed` false: plain text. */
+export interface Client {
+  readonly ip: string;
+  readonly meshed: boolean;
+  readonly identity: string | null;
+}
+
+/** The authorization that permits the client, or null: denied. Nothing permits by default. */
+export function authorize(policy: ServerPolicy, client: Client): Authorization | null {
+  for (const a of policy.authorizations) {
+    if (!a.networks.some((n) => inNetwork(client.ip, n))) continue;
+    if (permits(a.authentication, client)) return a;
+  }
+  return null;
+}
+
+function permits(authentication: Authentication, client: Client): boolean {
+  switch (authentication.kind) {
+    case "unauthenticated":
+      return true;
+    case "mesh-tls-unauthenticated":
+      return client.meshed;
+    case "identities": {
+      const id = client.identity;
+      if (!client.meshed || id === null) return false;
+      if (authentication.names.includes(id)) return true;
+      // An empty suffix is any identity; "a.b" is what ends in ".a.b".
+      return authentication.suffixes.some((s) => s === "" || id.endsWith(`.${s}`));
+    }
+  }
+}
+
+function inNetwork(ip: string, network: Network): boolean {
+  return inCidr(ip, network.cidr) && !network.except.some((e) => inCidr(ip, e));
+}
+
+/** Whether `ip` is in `cidr` (`10.0.0.0/8`, `fd00::/8`, or a bare address). Another family: false. */
+export function inCidr(ip: string, cidr: string): boolean {
+  const slash = cidr.indexOf("/");
+  const net = slash < 0 ? cidr : cidr.slice(0, slash);
+  const a = ipBits(ip);
+  const b = ipBits(net);
+  if (a === null || b === null || a.width !== b.width) return false;
+  const length = slash < 0 ? a.width : Number(cidr.slice(slash + 1));
+  if (!Number.isInteger(length) || length < 0 || length > a.width) return false;
+  const shift = BigInt(a.width - length);
+  return a.bits >> shift === b.bits >> shift;
+}
+
+function ipBits(ip: string): { bits: bigint; width: number } | null {
+  if (isIpv4(ip)) {
+    return { bits: ip.split(".").reduce((n, part) => (n << 8n) | BigInt(part), 0n), width: 32 };
+  }
+  if (!ip.includes(":") || !URL.canParse(`http://[${ip}]/`)) return null;
+  const [head = "", tail] = new URL(`http://[${ip}]/`).hostname.slice(1, -1).split("::");
+  const left = head === "" ? [] : head.split(":");
+  const right = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = new Array(8 - left.length - right.length).fill("0");
+  const groups = [...left, ...(tail === undefined ? [] : zeros), ...right];
+  return { bits: groups.reduce((n, g) => (n << 16n) | BigInt(`0x${g}`), 0n), width: 128 };
+}

@@ -1,0 +1,38 @@
+// What the control plane says of a destination: profile and client policy, joined to one value.
+
+import type { Endpoint } from "./endpoint.ts";
+import type { RetryBudget, Route } from "./route.ts";
+
+/** Where a name or address came from: a resource, or a built-in default's name. */
+export interface Origin {
+  readonly group: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+}
+
+/** A whole `GetProfile` answer. */
+export interface Profile {
+  /** `svc.ns.svc.domain`, or empty when the target is no service. */
+  readonly fullyQualifiedName: string;
+  readonly opaque: boolean;
+  readonly routes: readonly Route[];
+  readonly budget: RetryBudget;
+  /** Traffic split over other authorities (`host:port`), weights relative. */
+  readonly overrides: readonly { readonly authority: string; readonly weight: number }[];
+  /** Set when the target is one endpoint and no service. */
+  readonly endpoint: Endpoint | null;
+}
+
+/** A whole outbound `Watch` answer, for what is spoken so far: HTTP/1 and opaque. */
+export interface ClientPolicy {
+  readonly origin: Origin;
+  /** `detect` carries both; `http` and `opaque` are said by the policy. */
+  readonly protocol: "detect" | "http" | "opaque";
+  readonly routes: readonly Route[];
+  /** `Destination/Get` path of the balancer, or empty when the policy forwards nowhere. */
+  readonly destination: string;
+  readonly defaultRttMs: number;
+  readonly decayMs: number;
+}

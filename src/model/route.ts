@@ -1,0 +1,120 @@
+// Requests matched to routes, and responses to classes: values, and the functions over them.
+// Both the ServiceProfile's conditions and the policy's HTTPRoute matches end as `RequestMatch`.
+
+import type { FilterRef } from "../core/filter.ts";
+
+/** A condition on a request. Regular expressions match the whole value. */
+export type RequestMatch =
+  | { readonly kind: "all"; readonly of: readonly RequestMatch[] }
+  | { readonly kind: "any"; readonly of: readonly RequestMatch[] }
+  | { readonly kind: "not"; readonly of: RequestMatch }
+  | { readonly kind: "path-regex"; readonly regex: RegExp }
+  | { readonly kind: "path-exact"; readonly path: string }
+  | { readonly kind: "path-prefix"; readonly prefix: string }
+  | { readonly kind: "method"; readonly method: string }
+  | {
+    readonly kind: "header";
+    readonly name: string;
+    readonly exact: string | null;
+    readonly regex: RegExp | null;
+  };
+
+/** Statuses, both ends included. */
+export interface StatusRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** A ServiceProfile response class: the first that matches says failure or success. */
+export interface ResponseClass {
+  readonly match: ResponseMatch;
+  readonly isFailure: boolean;
+}
+export type ResponseMatch =
+  | { readonly kind: "all"; readonly of: readonly ResponseMatch[] }
+  | { readonly kind: "any"; readonly of: readonly ResponseMatch[] }
+  | { readonly kind: "not"; readonly of: ResponseMatch }
+  | { readonly kind: "status"; readonly range: StatusRange };
+
+/** One route of a destination. Every rule of a policy's route is one of these. */
+export interface Route {
+  /** For metrics and people: the ServiceProfile route's name, or the HTTPRoute's. */
+  readonly name: string;
+  readonly match: RequestMatch;
+  readonly responseClasses: readonly ResponseClass[];
+  /** ServiceProfile labels, `route` among them; exported with the prefix `rt_`. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly retryable: boolean;
+  /** Until the response head; 0: none. */
+  readonly timeoutMs: number;
+  /** In order of execution. */
+  readonly filters: readonly FilterRef[];
+}
+
+/** How many retries may be added to a destination's traffic. */
+export interface RetryBudget {
+  /** Retries per first attempt. */
+  readonly ratio: number;
+  readonly minPerSecond: number;
+  readonly ttlMs: number;
+}
+
+/** Linkerd's defaults. */
+export const DEFAULT_RETRY_BUDGET: RetryBudget = { ratio: 0.2, minPerSecond: 10, ttlMs: 10_000 };
+
+/** What a match may ask of a request. */
+export interface RequestView {
+  readonly method: string;
+  /** Path with query. */
+  readonly path: string;
+  header(name: string): string | null;
+}
+
+/** Evaluates a condition. Query parameters are not part of the path that is matched. */
+export function matches(match: RequestMatch, request: RequestView): boolean {
+  switch (match.kind) {
+    case "all":
+      return match.of.every((m) => matches(m, request));
+    case "any":
+      return match.of.some((m) => matches(m, request));
+    case "not":
+      return !matches(match.of, request);
+    case "method":
+      return match.method === request.method;
+    case "header": {
+      const value = request.header(match.name);
+      if (value === null) return false;
+      return match.exact !== null ? value === match.exact : match.regex?.test(value) ?? false;
+    }
+    default: {
+      const cut = request.path.indexOf("?");
+      const path = cut < 0 ? request.path : request.path.slice(0, cut);
+      if (match.kind === "path-exact") return path === match.path;
+      if (match.kind === "path-regex") return match.regex.test(path);
+      const prefix = match.prefix.endsWith("/") ? match.prefix.slice(0, -1) : match.prefix;
+      return path.startsWith(prefix) &&
+        (path.length === prefix.length || path[prefix.length] === "/");
+    }
+  }
+}
+
+/** Whether a status counts as a failure: the route's classes first, then 5xx. */
+export function isFailure(status: number, classes: readonly ResponseClass[]): boolean {
+  for (const c of classes) {
+    if (matchesResponse(c.match, status)) return c.isFailure;
+  }
+  return status >= 500;
+}
+
+function matchesResponse(match: ResponseMatch, status: number): boolean {
+  switch (match.kind) {
+    case "all":
+      return match.of.every((m) => matchesResponse(m, status));
+    case "any":
+      return match.of.some((m) => matchesResponse(m, status));
+    case "not":
+      return !matchesResponse(match.of, status);
+    case "status":
+      return status >= match.range.min && status <= match.range.max;
+  }
+}

@@ -1,0 +1,56 @@
+// The one seam for what the data plane knows. Three implementations: the control plane
+// (`discovery/mesh.ts`), a static target (`discovery/static.ts`), and tests.
+
+import type { SocketAddr } from "../../core/addr.ts";
+import type { FilterChain } from "../../core/filter.ts";
+import type { EndpointSet } from "../../model/endpoint.ts";
+import type { ServerPolicy } from "../../model/policy.ts";
+import type { RetryBudget, Route } from "../../model/route.ts";
+
+/** Where a client wants to go: an original destination, or a name (Host, absolute-form, CONNECT). */
+export type TargetKey = { readonly original: SocketAddr } | { readonly authority: string };
+
+/** A route with its filters instantiated. */
+export interface RouteSnapshot {
+  readonly route: Route;
+  readonly chain: FilterChain;
+}
+
+/** All that is known of an outbound target at one moment. Immutable; a new one replaces it whole. */
+export interface OutboundSnapshot {
+  /** `svc.ns.svc.domain:port`, or the target's own text for what is no service. For metrics. */
+  readonly authority: string;
+  /** False: the control plane says that there is no such service. */
+  readonly exists: boolean;
+  readonly opaque: boolean;
+  /** In order of precedence; the first that matches is taken. */
+  readonly routes: readonly RouteSnapshot[];
+  readonly budget: RetryBudget;
+  /** Null: not known yet (the destination stream has not answered). */
+  readonly endpoints: EndpointSet | null;
+  readonly defaultRttMs: number;
+  readonly decayMs: number;
+}
+
+/** All that is known of an inbound port. */
+export interface InboundSnapshot {
+  readonly policy: ServerPolicy;
+  readonly routes: readonly RouteSnapshot[];
+}
+
+/** A target in use. The reader calls `release` when its last connection is gone. */
+export interface Watched<T> {
+  /** The newest snapshot; null: nothing known yet. Synchronous, a field read. */
+  readonly value: T | null;
+  /** Why there is none yet, for the error that a request gets; empty: just not answered. */
+  readonly why: string;
+  /** Called synchronously on each new snapshot. Returns what ends it. */
+  subscribe(listener: (value: T) => void): () => void;
+  release(): void;
+}
+
+/** Looked up once per target, never per request. */
+export interface Discovery {
+  outbound(target: TargetKey): Watched<OutboundSnapshot>;
+  inbound(port: number): Watched<InboundSnapshot>;
+}
