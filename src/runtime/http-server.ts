@@ -1,0 +1,111 @@
+// Serves a plain `fetch` handler over HTTP/1.1, on both runtimes: admin planes and webhooks. The
+// handler decides everything; this file only listens, bounds and closes. Not on the data path.
+
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import type { SocketAddr } from "../core/addr.ts";
+import { formatSocketAddr, normalizeIp } from "../core/addr.ts";
+
+/** A plain fetch handler: Hono's `app.fetch`. */
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+export interface HttpServer {
+  /** Where it listens; the port that the system chose when 0 was asked for. */
+  readonly addr: SocketAddr;
+  /** Stops listening, lets requests end for `graceMs`, then closes what is left. Idempotent. */
+  close(graceMs?: number): Promise<void>;
+}
+
+export interface HttpServerLimits {
+  readonly maxConnections: number;
+  readonly headersTimeoutMs: number;
+  /** For the whole request, head and body; answers may stream for ever. */
+  readonly requestTimeoutMs: number;
+  readonly keepAliveMs: number;
+}
+
+const DEFAULT_LIMITS: HttpServerLimits = {
+  maxConnections: 256,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  keepAliveMs: 5_000,
+};
+
+/** Listens at `at`. Rejects with one clear line when the address cannot be had. */
+export async function serveHttp(
+  at: SocketAddr,
+  handler: FetchHandler,
+  limits: Partial<HttpServerLimits> = {},
+): Promise<HttpServer> {
+  const { maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs } = {
+    ...DEFAULT_LIMITS,
+    ...limits,
+  };
+  // Replacing the global Request and Response would break `Deno.serve` in the same process.
+  const listener = getRequestListener(handler, { overrideGlobalObjects: false });
+  const server = createServer(
+    {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveMs,
+      maxHeaderSize: 16 * 1024,
+    },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  );
+  server.maxConnections = maxConnections;
+  // Kept by hand: `closeAllConnections` is not the same on both runtimes.
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  await listen(server, at);
+  const { address, port } = server.address() as AddressInfo;
+  let closing: Promise<void> | null = null;
+  return {
+    addr: { ip: normalizeIp(address), port },
+    close: (graceMs = 0) => closing ??= close(server, sockets, graceMs),
+  };
+}
+
+function listen(server: Server, at: SocketAddr): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (e: Error & { code?: string }) => reject(new Error(listenError(at, e)));
+    server.once("error", failed);
+    server.listen({ host: at.ip, port: at.port }, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+function listenError(at: SocketAddr, e: Error & { code?: string }): string {
+  const where = formatSocketAddr(at);
+  switch (e.code) {
+    case "EADDRINUSE":
+      return `Listen on ${where} failed: the port is taken, stop what uses it or choose another`;
+    case "EACCES":
+      return `Listen on ${where} failed: not permitted, choose a port above 1023`;
+    case "EADDRNOTAVAIL":
+      return `Listen on ${where} failed: this machine does not have the address`;
+    default:
+      return `Listen on ${where} failed: ${e.message}`;
+  }
+}
+
+function close(server: Server, sockets: ReadonlySet<Socket>, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = () => {
+      for (const socket of sockets) socket.destroy();
+    };
+    const timer = graceMs > 0 ? setTimeout(cut, graceMs) : null;
+    server.close(() => {
+      if (timer !== null) clearTimeout(timer);
+      resolve();
+    });
+    if (timer === null) cut();
+    else server.closeIdleConnections();
+  });
+}
