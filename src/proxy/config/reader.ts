@@ -1,0 +1,45 @@
+// Reads single variables and collects what is wrong with them, so that one run of the proxy names every
+// mistake.
+
+import { errorText } from "../../core/errors.ts";
+import type { EnvName } from "./names.ts";
+
+/** One pass over an environment. */
+export class EnvReader {
+  /** `NAME what is wrong`, once for each name, in order of reading. */
+  readonly problems: string[] = [];
+  readonly #env: ReadonlyMap<string, string>;
+  readonly #named = new Set<EnvName>();
+
+  constructor(env: ReadonlyMap<string, string>) {
+    this.#env = env;
+  }
+
+  has(name: EnvName): boolean {
+    return this.#env.has(name);
+  }
+
+  /** The parsed value; `absent` when it is not set, or is invalid, which is then a problem. */
+  get<T>(name: EnvName, parse: (text: string) => T, absent: T): T {
+    const text = this.#env.get(name);
+    if (text === undefined) return absent;
+    try {
+      return parse(text);
+    } catch (e) {
+      this.problem(name, errorText(e));
+      return absent;
+    }
+  }
+
+  /** As `get`, but not set is a problem too. */
+  require<T>(name: EnvName, parse: (text: string) => T, absent: T): T {
+    if (!this.has(name)) this.problem(name, "must be set");
+    return this.get(name, parse, absent);
+  }
+
+  problem(name: EnvName, what: string): void {
+    if (this.#named.has(name)) return;
+    this.#named.add(name);
+    this.problems.push(`${name} ${what}`);
+  }
+}

@@ -1,0 +1,92 @@
+// Values with meaning for the mesh: policies, identities, namespaces. As `grammar.ts`, each throws a
+// sentence that completes «NAME …», which never repeats key material.
+
+import { isDnsLike } from "../../model/identity.ts";
+import type { DefaultPolicy, LogFormat } from "../config.ts";
+import { isHostName } from "./grammar.ts";
+
+const DEFAULT_POLICIES: readonly DefaultPolicy[] = [
+  "deny",
+  "all-authenticated",
+  "all-unauthenticated",
+  "cluster-authenticated",
+  "cluster-unauthenticated",
+  "audit",
+];
+
+/** One of the six names; those that speak of the cluster need its networks. */
+export function parseDefaultPolicy(
+  text: string,
+  clusterNetworks: readonly string[],
+): DefaultPolicy {
+  const policy = DEFAULT_POLICIES.find((p) => p === text);
+  if (policy === undefined) {
+    throw new Error(`is ${JSON.stringify(text)}: write one of ${DEFAULT_POLICIES.join(", ")}`);
+  }
+  if (clusterNetworks.length === 0 && (policy.startsWith("cluster-") || policy === "audit")) {
+    throw new Error(`is ${policy}, which needs LINKERD2_PROXY_POLICY_CLUSTER_NETWORKS`);
+  }
+  return policy;
+}
+
+/** `plain` or `json`; empty is plain. */
+export function parseLogFormat(text: string): LogFormat {
+  const format = text.trim().toLowerCase();
+  if (format === "" || format === "plain") return "plain";
+  if (format === "json") return "json";
+  throw new Error(`is ${JSON.stringify(text)}: write plain or json`);
+}
+
+/** A DNS-like identity, without final dot. */
+export function parseIdentity(text: string): string {
+  const name = text.replace(/\.$/, "");
+  if (!isDnsLike(name)) throw new Error(`is ${JSON.stringify(text)}, which is not a DNS-like name`);
+  return name;
+}
+
+/** A DNS-like identity or a SPIFFE ID. */
+export function parseServerId(text: string): string {
+  return /^spiffe:\/\/[!-~]{1,2000}$/.test(text) ? text : parseIdentity(text);
+}
+
+/** Any text: only the control plane reads it. */
+export function parseWorkload(text: string): string {
+  if (text.trim() === "") throw new Error("must not be empty");
+  return text;
+}
+
+/** A path of the file system. */
+export function parsePath(text: string): string {
+  if (text === "" || text.includes("\0")) throw new Error("must be a path");
+  return text;
+}
+
+/** Only the frame is looked at here; the certificates are parsed where they are used. */
+export function parsePem(text: string): string {
+  if (!/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.test(text)) {
+    throw new Error("holds no PEM certificate");
+  }
+  return text;
+}
+
+/** A DNS domain in lower case without final dot. */
+export function parseDomain(text: string): string {
+  const name = text.toLowerCase().replace(/\.$/, "");
+  if (!isHostName(name)) throw new Error(`is ${JSON.stringify(text)}, which is no domain`);
+  return name;
+}
+
+/** `ns` of `{"ns":"…"}`, or of the old forms `ns:NS` (context) and `NS:POD` (workload). */
+export function namespaceOf(text: string): string | null {
+  const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+  const old = /^\s*(?:ns:([^:\s]+)|([^:{\s]+):[^:\s]+)\s*$/.exec(text);
+  let name: unknown = old?.[1] ?? old?.[2];
+  if (name === undefined) {
+    try {
+      name = JSON.parse(text)?.ns;
+    } catch {
+      return null;
+    }
+  }
+  return typeof name === "string" && label.test(name) ? name : null;
+}
