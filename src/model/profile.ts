@@ -31,8 +31,10 @@ export interface ClientPolicy {
   /** `detect` carries both; `http` and `opaque` are said by the policy. */
   readonly protocol: "detect" | "http" | "opaque";
   readonly routes: readonly Route[];
-  /** `Destination/Get` path of the balancer, or empty when the policy forwards nowhere. */
+  /** `Destination/Get` path of the balancer, or empty when there is none. */
   readonly destination: string;
+  /** The one address to forward to, where there is no balancer. With neither, requests fail. */
+  readonly forward: Endpoint | null;
   readonly defaultRttMs: number;
   readonly decayMs: number;
 }

@@ -1,0 +1,250 @@
+// Server policies ↔ inbound.proto `Server`. Between `control/policy` and `proxy/discovery`; each
+// message is whole.
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Authentication, Authorization, Network, ServerPolicy } from "../model/policy.ts";
+import type { Origin } from "../model/profile.ts";
+import type { Route } from "../model/route.ts";
+import { networkFromWire, networkToWire } from "./addr.ts";
+import { durationFromWire, durationToWire } from "./duration.ts";
+import { filtersFromWire, filtersToWire } from "./filter-ref.ts";
+import {
+  type Authn,
+  Authn_PermitMeshTLSSchema,
+  AuthnSchema,
+  type Authz,
+  type AuthzSchema,
+  type GrpcRoute,
+  type HttpRoute,
+  type HttpRouteSchema,
+  type ProxyProtocolSchema,
+  type Server,
+  ServerSchema,
+} from "./gen/inbound_pb.ts";
+import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire, MATCH_ALL } from "./http-match.ts";
+import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
+import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
+import { isDnsLike } from "../model/identity.ts";
+import { required, shown, WireError } from "./wire-error.ts";
+
+/** Authorizations of one port, and names of one authorization. */
+const MAX_LIST = 1024;
+
+/** The message for a policy. gRPC and TLS have no HTTP routes of their own here. */
+export function serverPolicyToWire(policy: ServerPolicy): Server {
+  const filterChain = filtersToWire(policy.filters);
+  return create(ServerSchema, {
+    protocol: { kind: protocolToWire(policy) },
+    authorizations: policy.authorizations.map(authorizationToWire),
+    labels: labelsOf(policy.origin),
+    ...(filterChain === undefined ? {} : { filterChain }),
+  });
+}
+
+function protocolToWire(
+  policy: ServerPolicy,
+): Exclude<MessageInitShape<typeof ProxyProtocolSchema>["kind"], undefined> {
+  const routes = policy.routes.map(routeToWire);
+  switch (policy.protocol) {
+    case "detect":
+      return {
+        case: "detect",
+        value: { timeout: durationToWire(policy.detectMs), httpRoutes: routes },
+      };
+    case "http1":
+    case "http2":
+      return { case: policy.protocol, value: { routes } };
+    default:
+      return { case: policy.protocol, value: {} };
+  }
+}
+
+function routeToWire(route: Route): MessageInitShape<typeof HttpRouteSchema> {
+  const filterChain = filtersToWire(route.filters);
+  return {
+    metadata: originToWire(defaultOrigin(route.name)),
+    rules: [{
+      matches: [httpMatchToWire(route.match)],
+      ...(filterChain === undefined ? {} : { filterChain }),
+    }],
+  };
+}
+
+function labelsOf({ group, kind, name }: Origin): { [key: string]: string } {
+  return { group, kind, name };
+}
+
+function authorizationToWire(a: Authorization): MessageInitShape<typeof AuthzSchema> {
+  return {
+    networks: a.networks.map((n) => ({
+      net: networkToWire(n.cidr),
+      except: n.except.map(networkToWire),
+    })),
+    authentication: permitToWire(a.authentication),
+    labels: labelsOf(a.origin),
+    metadata: originToWire(a.origin),
+  };
+}
+
+function permitToWire(a: Authentication): Authn {
+  if (a.kind === "unauthenticated") {
+    return create(AuthnSchema, { permit: { case: "unauthenticated", value: {} } });
+  }
+  const clients = a.kind === "mesh-tls-unauthenticated"
+    ? create(Authn_PermitMeshTLSSchema, { clients: { case: "unauthenticated", value: {} } })
+    : create(Authn_PermitMeshTLSSchema, {
+      clients: {
+        case: "identities",
+        value: {
+          identities: a.names.map((name) => ({ name })),
+          suffixes: a.suffixes.map((s) => ({ parts: s === "" ? [] : s.split(".") })),
+        },
+      },
+    });
+  return create(AuthnSchema, { permit: { case: "meshTLS", value: clients } });
+}
+
+/**
+ * The policy of a message.
+ *
+ * Raises a `WireError` for anything that cannot be converted: the reader then denies everything on
+ * that port, or keeps its last good policy. Authorizations of single routes only add to the server's;
+ * they are not read, so that a client which only they permit is denied.
+ */
+export function serverPolicyFromWire(wire: Server): ServerPolicy {
+  const { kind } = required(wire.protocol, "protocol");
+  const protocol = kind.case;
+  if (protocol === undefined) {
+    throw new WireError("protocol", "is of a kind that is not known here");
+  }
+  if (wire.authorizations.length > MAX_LIST) {
+    throw new WireError("authorizations", `has more than ${MAX_LIST} entries`);
+  }
+  const { group = "", kind: labelKind = "", name = "" } = wire.labels;
+  if (name === "") throw new WireError("labels", "has no name");
+  let routes: readonly Route[] = [];
+  let detectMs = 0;
+  switch (kind.case) {
+    case "detect": {
+      const field = "protocol.detect.timeout";
+      detectMs = durationFromWire(required(kind.value.timeout, field), field);
+      routes = httpRoutes(kind.value.httpRoutes, "protocol.detect.http_routes");
+      break;
+    }
+    case "http1":
+    case "http2":
+      routes = httpRoutes(kind.value.routes, `protocol.${kind.case}.routes`);
+      break;
+    case "grpc":
+      routes = grpcRoutes(kind.value.routes, "protocol.grpc.routes");
+      break;
+  }
+  return {
+    origin: { group, kind: labelKind, namespace: "", name, port: 0 },
+    protocol,
+    detectMs,
+    authorizations: wire.authorizations.map((a, i) =>
+      authorizationFromWire(a, `authorizations[${i}]`)
+    ),
+    routes: routes.length > 0 || protocol === "opaque" || protocol === "tls"
+      ? routes
+      : [DEFAULT_ROUTE],
+    filters: filtersFromWire(wire.filterChain, "filter_chain"),
+  };
+}
+
+/** What a port without routes has: one that holds for every request. */
+export const DEFAULT_ROUTE: Route = {
+  name: "default",
+  match: MATCH_ALL,
+  responseClasses: [],
+  labels: {},
+  retryable: false,
+  timeoutMs: 0,
+  filters: [],
+};
+
+function httpRoutes(routes: readonly HttpRoute[], field: string): readonly Route[] {
+  return routesOf(routes.flatMap((route, i) =>
+    route.rules.map((rule, j): FlatRule => {
+      const at = `${field}[${i}].rules[${j}]`;
+      refuseBuiltIn(rule.filters, at);
+      return {
+        metadata: route.metadata,
+        hosts: route.hosts,
+        matches: rule.matches.map((m, k) => httpMatchFromWire(m, `${at}.matches[${k}]`)),
+        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
+        retryable: false,
+        timeoutMs: 0,
+        field: `${field}[${i}]`,
+      };
+    })
+  ));
+}
+
+function grpcRoutes(routes: readonly GrpcRoute[], field: string): readonly Route[] {
+  return routesOf(routes.flatMap((route, i) =>
+    route.rules.map((rule, j): FlatRule => {
+      const at = `${field}[${i}].rules[${j}]`;
+      refuseBuiltIn(rule.filters, at);
+      return {
+        metadata: route.metadata,
+        hosts: route.hosts,
+        matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
+        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
+        retryable: false,
+        timeoutMs: 0,
+        field: `${field}[${i}]`,
+      };
+    })
+  ));
+}
+
+function authorizationFromWire(wire: Authz, field: string): Authorization {
+  if (wire.networks.length === 0) throw new WireError(`${field}.networks`, "is empty");
+  return {
+    origin: authorizationOrigin(wire, field),
+    networks: wire.networks.map((n, i): Network => ({
+      cidr: networkFromWire(n.net, `${field}.networks[${i}].net`),
+      except: n.except.map((e, k) => networkFromWire(e, `${field}.networks[${i}].except[${k}]`)),
+    })),
+    authentication: permitFromWire(wire.authentication, `${field}.authentication`),
+  };
+}
+
+/** Old control planes say it in labels only. */
+function authorizationOrigin(wire: Authz, field: string): Origin {
+  if (wire.metadata !== undefined) return originFromWire(wire.metadata, `${field}.metadata`);
+  const { group = "", kind = "", name = "" } = wire.labels;
+  return { group, kind, namespace: "", name, port: 0 };
+}
+
+function permitFromWire(wire: Authn | undefined, field: string): Authentication {
+  const { permit } = required(wire, field);
+  if (permit.case === undefined) throw new WireError(`${field}.permit`, "is missing");
+  if (permit.case === "unauthenticated") return { kind: "unauthenticated" };
+  const { clients } = permit.value;
+  if (clients.case === undefined) throw new WireError(`${field}.meshTLS.clients`, "is missing");
+  if (clients.case === "unauthenticated") return { kind: "mesh-tls-unauthenticated" };
+  const { identities, suffixes } = clients.value;
+  if (identities.length + suffixes.length > MAX_LIST) {
+    throw new WireError(`${field}.meshTLS.identities`, `has more than ${MAX_LIST} entries`);
+  }
+  return {
+    kind: "identities",
+    names: identities.map((id, i) => {
+      if (id.name === "") {
+        throw new WireError(`${field}.meshTLS.identities[${i}]`, `${shown(id.name)} is no name`);
+      }
+      return id.name;
+    }),
+    suffixes: suffixes.map((s, i) => {
+      const suffix = s.parts.join(".");
+      // An empty list is any identity; a list of something else must be a name.
+      if (s.parts.length > 0 && !isDnsLike(suffix)) {
+        throw new WireError(`${field}.meshTLS.suffixes[${i}]`, `${shown(suffix)} is no suffix`);
+      }
+      return suffix;
+    }),
+  };
+}
