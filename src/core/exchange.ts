@@ -67,6 +67,16 @@ export class Exchange {
   filterError = "";
   /** Labels of the endpoint that served the attempt; for filters and metrics. */
   endpointLabels: Readonly<Record<string, string>> = NO_LABELS;
+  /** The endpoint's `metrics` object of the newest attempt; its owner knows the type. */
+  endpoint: unknown = null;
+  /** The matched route's state; its owner knows the type. */
+  route: unknown = null;
+  /** The final status sent to the client; 0 when it got none. */
+  status = 0;
+  /** Why the exchange failed, or null. */
+  error: MeshError | null = null;
+  /** Called once by the connection when the exchange is over, however it ended. Set by the stack. */
+  onEnd: ((x: Exchange) => void) | null = null;
 
   constructor(conn: ConnInfo) {
     this.conn = conn;
@@ -82,6 +92,18 @@ export class Exchange {
     this.local = null;
     this.filterError = "";
     this.endpointLabels = NO_LABELS;
+    this.endpoint = null;
+    this.route = null;
+    this.status = 0;
+    this.error = null;
+    this.onEnd = null;
+  }
+
+  /** Ends the exchange; idempotent. */
+  finish(): void {
+    const hook = this.onEnd;
+    this.onEnd = null;
+    hook?.(this);
   }
 }
 

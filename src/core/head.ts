@@ -11,8 +11,23 @@ export interface HeaderName {
   /** Lower case. */
   readonly text: string;
   readonly bytes: Uint8Array;
+  /** Framing and routing fields, which are the codec's alone: edits of them have no effect. */
+  readonly codec: boolean;
 }
 
+const CODEC_FIELDS = new Set([
+  "connection",
+  "content-length",
+  "expect",
+  "host",
+  "keep-alive",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
 const names = new Map<string, HeaderName>();
 
 /** The one `HeaderName` for `text`, in any case. Throws when it is not a token (RFC 9110 §5.1). */
@@ -23,7 +38,11 @@ export function headerName(text: string): HeaderName {
     if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower)) {
       throw new Error(`"${text}" is not a header name`);
     }
-    name = { text: lower, bytes: Uint8Array.from(lower, (c) => c.charCodeAt(0)) };
+    name = {
+      text: lower,
+      bytes: Uint8Array.from(lower, (c) => c.charCodeAt(0)),
+      codec: CODEC_FIELDS.has(lower),
+    };
     names.set(lower, name);
   }
   return name;

@@ -25,8 +25,10 @@ export class TimerWheel {
   readonly #heads: (Timer | null)[] = new Array(SLOTS).fill(null);
   #tick: number;
   #armed = 0;
-  /** Called when the wheel gets its first timer, so that its owner begins to turn it. */
-  onBusy: (() => void) | null = null;
+  /** Called when a timer is linked that is due before `at`, so that the owner wakes in time. */
+  onEarlier: ((at: number) => void) | null = null;
+  /** The owner's next planned turn. */
+  planned = Infinity;
 
   constructor(now: number) {
     this.#tick = Math.floor(now / TICK_MS);
@@ -89,6 +91,16 @@ export class TimerWheel {
     }
   }
 
+  /** The start of the first slot that holds a timer; Infinity when none does. */
+  nextAt(): number {
+    if (this.#armed === 0) return Infinity;
+    for (let i = 1; i <= SLOTS; i++) {
+      const tick = this.#tick + i;
+      if (this.#heads[tick % SLOTS] !== null) return tick * TICK_MS;
+    }
+    return Infinity;
+  }
+
   #link(timer: Timer, slot: number): void {
     const head = this.#heads[slot] ?? null;
     timer.slot = slot;
@@ -96,7 +108,9 @@ export class TimerWheel {
     timer.next = head;
     if (head !== null) head.prev = timer;
     this.#heads[slot] = timer;
-    if (this.#armed++ === 0) this.onBusy?.();
+    this.#armed++;
+    const due = (this.#tick + ((slot - this.#tick) % SLOTS + SLOTS) % SLOTS) * TICK_MS;
+    if (due < this.planned) this.onEarlier?.(due);
   }
 
   #unlink(timer: Timer): void {

@@ -1,0 +1,76 @@
+// Where an error becomes a response: one table for the status, one writer for the bytes.
+
+import type { ErrorKind, MeshError } from "../../core/errors.ts";
+import { writeLatin1 } from "../../core/intern.ts";
+
+/** The status of each kind of error, and whether the client's connection ends with it. */
+export const RESPONSES: Readonly<Record<ErrorKind, { status: number; close: boolean }>> = {
+  "bad-request": { status: 400, close: true },
+  "head-too-large": { status: 431, close: true },
+  "unsupported": { status: 501, close: true },
+  "no-route": { status: 404, close: false },
+  "no-service": { status: 404, close: false },
+  "unauthorized": { status: 403, close: false },
+  "failfast": { status: 504, close: true },
+  "overload": { status: 503, close: true },
+  "connect": { status: 502, close: false },
+  "connect-timeout": { status: 504, close: false },
+  "upstream-closed": { status: 502, close: false },
+  "upstream-protocol": { status: 502, close: false },
+  "identity": { status: 502, close: false },
+  "response-timeout": { status: 504, close: false },
+  "filter": { status: 503, close: false },
+  "policy": { status: 500, close: false },
+  "client-gone": { status: 499, close: true }, // never sent: nobody is there
+  "shutdown": { status: 503, close: true },
+  "internal": { status: 500, close: true },
+};
+
+const REASONS: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  404: "Not Found",
+  408: "Request Timeout",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  499: "Client Closed Request",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+/** The reason phrase that is sent with a status made here. */
+export function reasonOf(status: number): string {
+  return REASONS[status] ?? "";
+}
+
+/** Room that `writeError` may need. */
+export const ERROR_ROOM = 1024;
+
+/**
+ * Writes the whole response for an error. `text` adds `l5d-proxy-error`, which only a mesh peer or
+ * the local application is told. Returns where it ended.
+ */
+export function writeError(
+  why: MeshError,
+  options: { text: boolean; close: boolean; status?: number },
+  buf: Uint8Array,
+  at: number,
+): number {
+  const status = options.status ?? RESPONSES[why.kind].status;
+  at = writeLatin1(`HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: 0\r\n`, buf, at);
+  if (options.text) {
+    at = writeLatin1(`l5d-proxy-error: ${headerText(why.message)}\r\n`, buf, at);
+  }
+  if (options.close) at = writeLatin1("connection: close\r\n", buf, at);
+  return writeLatin1("\r\n", buf, at);
+}
+
+/** Visible ASCII, bounded: what a message may put into a header. */
+function headerText(message: string): string {
+  const safe = message.replace(/[^\x20-\x7e]/g, "?");
+  return safe.length <= 600 ? safe : safe.slice(0, 597) + "...";
+}

@@ -1,0 +1,187 @@
+// HTTP/1 heads, written. Fields are copied as bytes from the head that was received; what belongs to
+// one hop is left out, and edits are applied here, so that every attempt starts from the same bytes.
+
+import {
+  FIELD_CONTENT_LENGTH,
+  FIELD_HOP,
+  FIELD_HOST,
+  FIELD_MESH,
+  type Head,
+  type HeaderEdit,
+  type RequestHead,
+  type ResponseHead,
+} from "../../core/head.ts";
+import { writeLatin1 } from "../../core/intern.ts";
+import { CHUNKED, UNTIL_CLOSE, upgradeField } from "./parse.ts";
+
+/** Room that an encoded head may need: what was received, plus all edits, plus what we add. */
+export function headRoom(head: Head): number {
+  let room = head.length + 256;
+  for (const edit of head.edits) room += edit.name.text.length + edit.value.length + 4;
+  return room;
+}
+
+/** As `headRoom`, with a new path and authority. */
+export function requestRoom(head: RequestHead): number {
+  return headRoom(head) + (head.newPath?.length ?? 0) + (head.newAuthority?.length ?? 0);
+}
+
+/**
+ * Writes the request as it goes to an endpoint: origin-form (RFC 9112 §3.2.1), HTTP/1.1, one Host,
+ * our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
+ */
+export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): number {
+  const { buf: src, base } = head;
+  at = copy(src, base, base + head.methodTo, buf, at);
+  buf[at++] = 32;
+  if (head.newPath !== null) at = writeLatin1(head.newPath, buf, at);
+  else if (head.isConnect) at = copy(src, base + head.targetFrom, base + head.targetTo, buf, at);
+  else {
+    // absolute-form may have no path at all: "http://host?query"
+    if (head.pathFrom === head.targetTo || src[base + head.pathFrom] === 63) buf[at++] = 47;
+    at = copy(src, base + head.pathFrom, base + head.targetTo, buf, at);
+  }
+  at = writeLatin1(" HTTP/1.1\r\nhost: ", buf, at);
+  if (head.newAuthority !== null) at = writeLatin1(head.newAuthority, buf, at);
+  else at = copy(src, base + head.authorityFrom, base + head.authorityTo, buf, at);
+  at = crlf(buf, at);
+  at = writeFields(head, false, buf, at);
+  if (head.bodyLength === CHUNKED) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
+  if (head.expectsContinue) at = writeLatin1("expect: 100-continue\r\n", buf, at);
+  if (head.upgrade) {
+    at = writeLatin1("connection: upgrade\r\nupgrade: ", buf, at);
+    at = writeLatin1(upgradeField(head), buf, at);
+    at = crlf(buf, at);
+  }
+  return crlf(buf, at);
+}
+
+/** How the response's body goes to a client. */
+export interface ResponseFraming {
+  /** Re-chunk: the length is not known and the client knows chunks. */
+  readonly chunked: boolean;
+  /** Tell the client that the connection ends after this message. */
+  readonly close: boolean;
+  /** The client spoke HTTP/1.0. */
+  readonly minor: number;
+}
+
+/** Writes the response as it goes to the client. */
+export function writeResponse(
+  head: ResponseHead,
+  framing: ResponseFraming,
+  buf: Uint8Array,
+  at: number,
+): number {
+  const { buf: src, base } = head;
+  at = writeLatin1("HTTP/1.1 ", buf, at);
+  buf[at++] = 48 + Math.floor(head.status / 100);
+  buf[at++] = 48 + Math.floor(head.status / 10) % 10;
+  buf[at++] = 48 + head.status % 10;
+  buf[at++] = 32;
+  at = copy(src, base + head.reasonFrom, base + head.reasonTo, buf, at);
+  at = crlf(buf, at);
+  at = writeFields(head, framing.chunked, buf, at);
+  if (framing.chunked) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
+  if (head.tunnel && head.status === 101) {
+    at = writeLatin1("connection: upgrade\r\nupgrade: ", buf, at);
+    at = writeLatin1(upgradeField(head), buf, at);
+    at = crlf(buf, at);
+  } else if (framing.close) at = writeLatin1("connection: close\r\n", buf, at);
+  else if (framing.minor === 0) at = writeLatin1("connection: keep-alive\r\n", buf, at);
+  return crlf(buf, at);
+}
+
+/** Whether a response of this length is sent in chunks to a client of that version. */
+export function mustChunk(bodyLength: number, minor: number): boolean {
+  return minor === 1 && (bodyLength === CHUNKED || bodyLength === UNTIL_CLOSE);
+}
+
+function writeFields(
+  head: Head,
+  dropLength: boolean,
+  buf: Uint8Array,
+  at: number,
+): number {
+  const { buf: src, base, spans, marks, count, edits } = head;
+  const edited = edits.length > 0;
+  // Neighbours that both go through are copied in one piece, with their line ends.
+  let runFrom = -1;
+  let runTo = -1;
+  for (let i = 0; i < count; i++) {
+    const mark = marks[i] as number;
+    const drop = mark === FIELD_HOP || mark === FIELD_HOST || mark === FIELD_MESH ||
+      (mark === FIELD_CONTENT_LENGTH && (dropLength || head.bodyLength === CHUNKED)) ||
+      (edited && replaced(head, i));
+    if (drop) continue;
+    const k = i * 4;
+    const from = spans[k] as number;
+    const valueTo = spans[k + 3] as number;
+    if (runFrom >= 0 && from === runTo) {
+      runTo = lineEnd(src, base, valueTo);
+      continue;
+    }
+    if (runFrom >= 0) at = copy(src, base + runFrom, base + runTo, buf, at);
+    runFrom = from;
+    runTo = lineEnd(src, base, valueTo);
+  }
+  if (runFrom >= 0) at = copy(src, base + runFrom, base + runTo, buf, at);
+  if (edited) at = writeEdits(edits, buf, at);
+  return at;
+}
+
+/** The offset after a field's CR LF, past trailing white space. */
+function lineEnd(src: Uint8Array, base: number, valueTo: number): number {
+  while (src[base + valueTo] !== 10) valueTo++;
+  return valueTo + 1;
+}
+
+/** Whether an edit takes the place of field `i`. */
+function replaced(head: Head, i: number): boolean {
+  for (const edit of head.edits) {
+    if (edit.op === "add" || edit.name.codec) continue;
+    const k = i * 4;
+    if ((head.spans[k + 1] as number) - (head.spans[k] as number) !== edit.name.bytes.length) continue;
+    if (head.find(edit.name, i) === i) return true;
+  }
+  return false;
+}
+
+function writeEdits(edits: readonly HeaderEdit[], buf: Uint8Array, at: number): number {
+  for (let i = 0; i < edits.length; i++) {
+    const edit = edits[i] as HeaderEdit;
+    if (edit.op === "remove" || edit.name.codec || overridden(edits, i)) continue;
+    at = writeLatin1(edit.name.text, buf, at);
+    buf[at++] = 58;
+    buf[at++] = 32;
+    at = writeLatin1(edit.value, buf, at);
+    at = crlf(buf, at);
+  }
+  return at;
+}
+
+/** A later set or remove of the same name wins. */
+function overridden(edits: readonly HeaderEdit[], i: number): boolean {
+  const name = (edits[i] as HeaderEdit).name;
+  for (let k = i + 1; k < edits.length; k++) {
+    const later = edits[k] as HeaderEdit;
+    if (later.name === name && later.op !== "add") return true;
+  }
+  return false;
+}
+
+function crlf(buf: Uint8Array, at: number): number {
+  buf[at] = 13;
+  buf[at + 1] = 10;
+  return at + 2;
+}
+
+function copy(src: Uint8Array, from: number, to: number, dst: Uint8Array, at: number): number {
+  // A loop beats `set(subarray())` for what heads are made of: no view to allocate.
+  if (to - from < 96) {
+    while (from < to) dst[at++] = src[from++] as number;
+    return at;
+  }
+  dst.set(src.subarray(from, to), at);
+  return at + to - from;
+}

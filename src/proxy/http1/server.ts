@@ -1,0 +1,380 @@
+// One accepted HTTP/1 connection: requests in, responses out. Feeds each request to a service and is
+// the reply that the service answers. Pipelined requests wait in the driver until their turn.
+
+import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
+import { MeshError } from "../../core/errors.ts";
+import { type ConnInfo, Exchange, type HttpService, type Reply, type Sink } from "../../core/exchange.ts";
+import type { ResponseHead } from "../../core/head.ts";
+import { createTimer, type Timer } from "../../core/timers.ts";
+import { ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
+import { BAD_CHUNK, BodyReader, CHUNK_OVERHEAD, writeChunkSize } from "./body.ts";
+import { headRoom, mustChunk, writeResponse } from "./encode.ts";
+import { INCOMPLETE, MALFORMED, parseRequest, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./parse.ts";
+
+/** What all connections of a listener share. */
+export interface ServerOptions {
+  readonly service: HttpService;
+  readonly maxHeadBytes: number;
+  /** From the first byte of a head to its last. */
+  readonly headMs: number;
+  /** Between requests. */
+  readonly idleMs: number;
+  /** Whether this client is told `l5d-proxy-error`. */
+  tellMesh(conn: ConnInfo): boolean;
+  /** A request that was refused before it reached the service. */
+  refused(why: MeshError, conn: ConnInfo): void;
+  /** True once the process drains: connections end after their current response. */
+  draining(): boolean;
+}
+
+/** Awaiting or reading a request head. */
+const HEAD = 0;
+/** Reading the request's body. */
+const BODY = 1;
+/** The request is read; its response is not finished. */
+const WAIT = 2;
+/** Both directions carry raw bytes. */
+const TUNNEL = 3;
+/** Answered and closing; what still comes in is dropped, so that the answer is not lost to a reset. */
+const LINGER = 4;
+
+const LINGER_MS = 1000;
+const CONTINUE_HEAD = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
+const LAST_CHUNK = new TextEncoder().encode("0\r\n\r\n");
+/** Data up to this size is framed and copied in one piece. */
+const COPY_BYTES = 16 * 1024;
+
+export class Http1Server implements Core, Reply {
+  /** Set by whoever sends the response; called when the client can take more. */
+  wake: (() => void) | null = null;
+  readonly #driver: Driver;
+  readonly #options: ServerOptions;
+  readonly #x: Exchange;
+  readonly #tell: boolean;
+  #ch: Chan = 0;
+  #state = HEAD;
+  #sink: Sink | null = null;
+  readonly #body = new BodyReader();
+  #headSent = false;
+  #answered = false;
+  #replyEnded = false;
+  #chunked = false;
+  #close = false;
+  #fin = false;
+  #scanned = 0;
+  readonly #timer: Timer;
+  readonly #framing = { chunked: false, close: false, minor: 1 };
+  readonly #resume = () => {
+    this.#body.blocked = false;
+    this.#driver.resume(this.#ch);
+  };
+
+  constructor(driver: Driver, conn: ConnInfo, options: ServerOptions) {
+    this.#driver = driver;
+    this.#options = options;
+    this.#x = new Exchange(conn);
+    this.#tell = options.tellMesh(conn);
+    this.#timer = createTimer(() => this.#timedOut());
+  }
+
+  // --- the driver says --------------------------------------------------------------------------
+
+  opened(ch: Chan): void {
+    this.#ch = ch;
+    this.#driver.timers.arm(this.#timer, this.#driver.now + this.#options.idleMs);
+  }
+
+  feed(ch: Chan, buf: Uint8Array, from: number, to: number): number {
+    switch (this.#state) {
+      case HEAD:
+        return this.#feedHead(buf, from, to);
+      case BODY:
+        return this.#feedBody(buf, from, to);
+      case TUNNEL:
+        if (this.#sink !== null && !this.#sink.data(buf, from, to)) this.#driver.pause(ch);
+        return to - from;
+      case LINGER:
+        return to - from;
+      default: // WAIT: the next request waits for its turn
+        this.#driver.pause(ch);
+        return 0;
+    }
+  }
+
+  writable(): void {
+    this.wake?.();
+  }
+
+  ended(ch: Chan): void {
+    this.#fin = true;
+    if (this.#state === TUNNEL) {
+      this.#sink?.end();
+      if (this.#replyEnded) this.#finishTunnel();
+    } else if (this.#state === HEAD || this.#state === LINGER) {
+      this.#stop();
+      this.#driver.close(ch, "flush");
+    } else if (this.#state === BODY) {
+      // The rest of the body will never come.
+      this.#lost("the client ended the connection within a request body");
+      this.#driver.close(ch, "reset");
+    }
+    // WAIT: a client that half-closed still gets its response.
+    this.#close = true;
+  }
+
+  closed(_ch: Chan, why: ChanError | null): void {
+    this.#lost(`the client went away (${why?.message ?? "closed"})`);
+  }
+
+  #lost(text: string): void {
+    this.#stop();
+    const sink = this.#sink;
+    if (sink === null) return;
+    this.#sink = null;
+    const error = new MeshError("client-gone", text);
+    this.#x.error = error;
+    sink.abort(error);
+    this.#x.finish();
+  }
+
+  #stop(): void {
+    this.#driver.timers.cancel(this.#timer);
+  }
+
+  #timedOut(): void {
+    if (this.#state === HEAD && this.#scanned === 0) this.#driver.close(this.#ch, "flush"); // idle
+    else if (this.#state === HEAD) {
+      this.#refuse(new MeshError("bad-request", `No whole request head within ${this.#options.headMs} ms`), 408);
+    } else if (this.#state === LINGER) this.#driver.close(this.#ch, "flush");
+  }
+
+  // --- requests ---------------------------------------------------------------------------------
+
+  #feedHead(buf: Uint8Array, from: number, to: number): number {
+    const x = this.#x;
+    // An empty line before a request is allowed (RFC 9112 §2.2).
+    let start = from;
+    while (start < to && (buf[start] === 13 || buf[start] === 10) && start - from < 4) start++;
+    if (start === to) return start - from;
+    if (this.#scanned > 0 && !this.#headComplete(buf, start, to)) return start - from;
+    const n = parseRequest(x.request, buf, start, to, this.#options.maxHeadBytes);
+    if (n === INCOMPLETE) {
+      if (this.#scanned === 0) this.#driver.timers.arm(this.#timer, this.#driver.now + this.#options.headMs);
+      this.#scanned = to - start;
+      return start - from;
+    }
+    this.#scanned = 0;
+    if (n < 0) {
+      this.#refuseHead(n);
+      return to - from;
+    }
+    x.begin(this.#driver.now);
+    x.request.retain();
+    this.#headSent = false;
+    this.#close = this.#fin || x.request.close;
+    this.#body.begin(x.request.bodyLength);
+    this.#state = this.#body.done ? WAIT : BODY;
+    this.wake = null;
+    this.#answered = false;
+    this.#replyEnded = false;
+    const sink = this.#options.service(x, this);
+    // The service may have answered before it returned.
+    if (this.#answered) return start + n - from;
+    this.#sink = sink;
+    sink.wake = this.#resume;
+    if (this.#body.done) sink.end();
+    return start + n - from;
+  }
+
+  /** Cheap test before a head is parsed again: did its end arrive? */
+  #headComplete(buf: Uint8Array, from: number, to: number): boolean {
+    if (to - from > this.#options.maxHeadBytes) return true; // let the parser refuse it
+    for (let p = Math.max(from, from + this.#scanned - 3); p + 3 < to; p++) {
+      if (buf[p] === 13 && buf[p + 1] === 10 && buf[p + 2] === 13 && buf[p + 3] === 10) return true;
+    }
+    // Malformed lines are refused at once, not when their head ends.
+    let bare = false;
+    for (let p = Math.max(from + 1, from + this.#scanned); p < to; p++) {
+      if (buf[p] === 10 && buf[p - 1] !== 13) bare = true;
+    }
+    this.#scanned = to - from;
+    return bare;
+  }
+
+  #refuseHead(code: number): void {
+    const { maxHeadBytes } = this.#options;
+    if (code === TOO_LARGE) {
+      this.#refuse(new MeshError("head-too-large", `The request head is larger than ${maxHeadBytes} bytes`));
+    } else if (code === UNKNOWN_CODING) {
+      this.#refuse(new MeshError("unsupported", "The request has a transfer coding other than chunked"));
+    } else if (code === WRONG_VERSION) {
+      this.#refuse(new MeshError("bad-request", "The request is not HTTP/1.0 or HTTP/1.1"), 505);
+    } else if (code === MALFORMED) {
+      this.#refuse(new MeshError("bad-request", "The request head is malformed"));
+    }
+  }
+
+  /** Answers what never became an exchange, and closes. */
+  #refuse(why: MeshError, status?: number): void {
+    this.#options.refused(why, this.#x.conn);
+    const out = this.#driver.reserve(this.#ch, ERROR_ROOM);
+    const at = out.at;
+    const options = { text: this.#tell, close: true, ...(status === undefined ? {} : { status }) };
+    this.#driver.commit(this.#ch, writeError(why, options, out.buf, at) - at);
+    this.#linger();
+  }
+
+  #feedBody(buf: Uint8Array, from: number, to: number): number {
+    const sink = this.#sink;
+    if (sink === null) return to - from;
+    const generation = this.#x.generation;
+    const n = this.#body.read(buf, from, to, sink);
+    if (this.#x.generation !== generation || this.#sink !== sink) return n < 0 ? to - from : n;
+    if (n === BAD_CHUNK) {
+      const why = new MeshError("bad-request", "The request body is not well-formed chunks");
+      this.#options.refused(why, this.#x.conn);
+      this.#sink = null;
+      sink.abort(why);
+      if (this.#headSent) this.abort(why);
+      else this.fail(why);
+      return to - from;
+    }
+    if (this.#body.done) {
+      this.#state = WAIT;
+      sink.end();
+    } else if (this.#body.blocked) this.#driver.pause(this.#ch);
+    return n;
+  }
+
+  // --- the reply ----------------------------------------------------------------------------------
+
+  informational(head: ResponseHead): void {
+    if (this.#headSent || this.#x.request.minor === 0) return;
+    if (head.status === 100) this.#driver.send(this.#ch, CONTINUE_HEAD, 0, CONTINUE_HEAD.length);
+    else this.#writeHead(head, false);
+  }
+
+  head(head: ResponseHead): void {
+    this.#x.status = head.status;
+    this.#headSent = true;
+    if (head.tunnel) {
+      this.#state = TUNNEL;
+      this.#stop();
+      this.#writeHead(head, false);
+      this.#driver.resume(this.#ch);
+      return;
+    }
+    const { minor } = this.#x.request;
+    this.#chunked = mustChunk(head.bodyLength, minor) && !this.#x.request.isHead;
+    if (minor === 0 && head.bodyLength < 0) this.#close = true;
+    if (this.#options.draining()) this.#close = true;
+    this.#writeHead(head, this.#chunked);
+  }
+
+  #writeHead(head: ResponseHead, chunked: boolean): void {
+    const framing = this.#framing;
+    framing.chunked = chunked;
+    framing.close = this.#close && head.status >= 200 && !head.tunnel;
+    framing.minor = this.#x.request.minor;
+    const out = this.#driver.reserve(this.#ch, headRoom(head));
+    const at = out.at;
+    const end = writeResponse(head, framing, out.buf, at);
+    this.#driver.commit(this.#ch, end - at);
+  }
+
+  data(buf: Uint8Array, from: number, to: number): boolean {
+    if (!this.#chunked || this.#state === TUNNEL) return this.#driver.send(this.#ch, buf, from, to);
+    const n = to - from;
+    if (n === 0) return true;
+    if (n <= COPY_BYTES) {
+      const out = this.#driver.reserve(this.#ch, n + CHUNK_OVERHEAD);
+      const start = out.at;
+      const at = writeChunkSize(n, out.buf, start);
+      out.buf.set(buf.subarray(from, to), at);
+      out.buf[at + n] = 13;
+      out.buf[at + n + 1] = 10;
+      return this.#driver.commit(this.#ch, at + n + 2 - start);
+    }
+    const out = this.#driver.reserve(this.#ch, CHUNK_OVERHEAD);
+    const start = out.at;
+    this.#driver.commit(this.#ch, writeChunkSize(n, out.buf, start) - start);
+    this.#driver.send(this.#ch, buf, from, to);
+    return this.#driver.send(this.#ch, LAST_CHUNK, 1, 3); // its CR LF
+  }
+
+  end(): void {
+    if (this.#state === TUNNEL) {
+      this.#replyEnded = true;
+      if (this.#fin) this.#finishTunnel();
+      else this.#driver.shutdown(this.#ch);
+      return;
+    }
+    if (this.#chunked) this.#driver.send(this.#ch, LAST_CHUNK, 0, LAST_CHUNK.length);
+    this.#chunked = false;
+    this.#finished();
+  }
+
+  abort(why: MeshError): void {
+    this.#x.error = why;
+    this.#sink = null;
+    this.#answered = true;
+    this.#stop();
+    this.#x.finish();
+    // A response that was cut short must not look whole.
+    this.#driver.close(this.#ch, "reset");
+  }
+
+  fail(why: MeshError): void {
+    const x = this.#x;
+    const { status, close } = RESPONSES[why.kind];
+    x.error = why;
+    x.status = status;
+    if (close || this.#options.draining()) this.#close = true;
+    this.#headSent = true;
+    const out = this.#driver.reserve(this.#ch, ERROR_ROOM);
+    const at = out.at;
+    const unread = this.#state === BODY;
+    const options = { text: this.#tell, close: this.#close || unread };
+    this.#driver.commit(this.#ch, writeError(why, options, out.buf, at) - at);
+    this.#finished();
+  }
+
+  #finishTunnel(): void {
+    this.#sink = null;
+    this.#x.finish();
+    this.#driver.close(this.#ch, "flush");
+  }
+
+  /** The response is complete. */
+  #finished(): void {
+    const sink = this.#sink;
+    this.#sink = null;
+    this.#answered = true;
+    this.wake = null;
+    this.#x.finish();
+    if (this.#state === BODY) {
+      // Answered before the body was read: the connection cannot be used again.
+      sink?.abort(new MeshError("client-gone", "answered before the request body was read"));
+      this.#linger();
+      return;
+    }
+    if (this.#close) {
+      this.#stop();
+      this.#state = LINGER;
+      this.#driver.close(this.#ch, "flush");
+      return;
+    }
+    this.#state = HEAD;
+    this.#scanned = 0;
+    this.#driver.timers.arm(this.#timer, this.#driver.now + this.#options.idleMs);
+    this.#driver.resume(this.#ch);
+  }
+
+  /** Ends our direction and drops what the client still sends, for a bounded time. */
+  #linger(): void {
+    this.#state = LINGER;
+    this.#driver.shutdown(this.#ch);
+    this.#driver.resume(this.#ch);
+    this.#driver.timers.arm(this.#timer, this.#driver.now + LINGER_MS);
+  }
+}

@@ -1,0 +1,152 @@
+// Accepting: a listening socket, and what each connection turns out to be. TLS of the mesh is
+// recognised by its ClientHello and terminated; everything else goes to the driver as it is.
+
+import net from "node:net";
+import type tls from "node:tls";
+import type { SocketAddr } from "../core/addr.ts";
+import { formatSocketAddr } from "../core/addr.ts";
+import type { Chan, Core, Peer } from "../core/driver.ts";
+import type { MeshTls } from "./mesh-tls.ts";
+import type { NetDriver } from "./net-driver.ts";
+import { clientPeer } from "./peer-identity.ts";
+import { readClientHello } from "./client-hello.ts";
+
+/** A ClientHello with a post-quantum key share is about 1.6 KiB; more than this is not waited for. */
+const MAX_PEEK_BYTES = 8192;
+/** Connections whose first bytes or handshake are still awaited; more are closed at once. */
+const MAX_PENDING = 10_000;
+
+/** What a listener does with connections. */
+export interface ListenOptions {
+  readonly at: SocketAddr;
+  /** Terminate mesh TLS here; null: plain text only, nothing is awaited before `accept`. */
+  readonly mesh: MeshTls | null;
+  /** How long the first bytes of a connection are awaited before it counts as plain text. */
+  readonly detectMs: number;
+  accept(ch: Chan, peer: Peer): Core;
+  /** A connection that was not accepted, and why, in words that can be a metric's label. */
+  refused(why: Refusal, detail: string): void;
+}
+export type Refusal = "tls" | "identity" | "overload";
+
+export interface NetListener {
+  readonly addr: SocketAddr;
+  /** Stops accepting; open connections go on. */
+  close(): Promise<void>;
+}
+
+/** Listens. Rejects with one line that names the address when that is not possible. */
+export function listen(driver: NetDriver, options: ListenOptions): Promise<NetListener> {
+  const { at, mesh } = options;
+  const pending = new Map<string, net.Socket>();
+  if (mesh !== null) {
+    mesh.onServer(
+      (socket) => {
+        pending.delete(remoteKey(socket));
+        const peer = clientPeer(socket);
+        if (typeof peer === "string") {
+          options.refused("identity", peer);
+          socket.destroy();
+          return;
+        }
+        driver.accepted(socket, peer, null, options.accept);
+      },
+      (socket, e) => {
+        pending.delete(remoteKey(socket));
+        options.refused("tls", e.message);
+        socket.destroy();
+      },
+    );
+  }
+  const server = net.createServer(
+    { pauseOnConnect: true, allowHalfOpen: true, noDelay: true },
+    (socket) => {
+      socket.on("error", () => {});
+      if (mesh === null) {
+        driver.accepted(socket, null, null, options.accept);
+        return;
+      }
+      const key = remoteKey(socket);
+      if (pending.size >= MAX_PENDING) {
+        options.refused("overload", "too many handshakes at once");
+        socket.destroy();
+        return;
+      }
+      pending.set(key, socket);
+      socket.once("close", () => pending.delete(key));
+      detect(socket, options.detectMs, (first) => {
+        const hello = readClientHello(first);
+        // As Linkerd: a ClientHello for another name is somebody else's TLS and passes through.
+        if (hello !== null && (hello.serverName === mesh.serverName)) {
+          if (first.length > 0) socket.unshift(first);
+          mesh.terminate(socket);
+          return;
+        }
+        pending.delete(key);
+        driver.accepted(socket, null, first, options.accept);
+      });
+    },
+  );
+  return new Promise((resolve, reject) => {
+    server.once("error", (e: Error & { code?: string }) => {
+      reject(new Error(listenError(at, e), { cause: e }));
+    });
+    server.listen({ host: at.ip, port: at.port, backlog: 1024 }, () => {
+      server.on("error", () => {});
+      const bound = server.address() as net.AddressInfo;
+      resolve({
+        addr: { ip: at.ip, port: bound.port },
+        close: () =>
+          new Promise((done) => {
+            for (const socket of pending.values()) socket.destroy();
+            server.close(() => done());
+          }),
+      });
+    });
+  });
+}
+
+/** Reads until the first bytes say what the connection is: a whole ClientHello, or not TLS. */
+function detect(socket: net.Socket, detectMs: number, done: (first: Uint8Array) => void): void {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  const finish = () => {
+    clearTimeout(timer);
+    socket.off("readable", onReadable);
+    socket.off("end", finish);
+    if (!socket.destroyed) done(joined());
+  };
+  const joined = () => (pieces.length === 1 ? pieces[0] as Uint8Array : Buffer.concat(pieces, length));
+  const onReadable = () => {
+    let piece: Uint8Array | null;
+    while ((piece = socket.read() as Uint8Array | null) !== null) {
+      pieces.push(piece);
+      length += piece.length;
+      if (length >= MAX_PEEK_BYTES) break;
+    }
+    if (length === 0) return;
+    const first = joined();
+    if (first[0] !== 0x16 || length >= MAX_PEEK_BYTES || readClientHello(first) !== null) finish();
+  };
+  const timer = setTimeout(finish, detectMs);
+  socket.on("readable", onReadable);
+  socket.once("end", finish);
+}
+
+function remoteKey(socket: net.Socket | tls.TLSSocket): string {
+  return `${socket.remoteAddress}|${socket.remotePort}`;
+}
+
+function listenError(at: SocketAddr, e: Error & { code?: string }): string {
+  const where = formatSocketAddr(at);
+  switch (e.code) {
+    case "EADDRINUSE":
+      return `Listen on ${where} failed: the port is taken; end the other process or choose another port`;
+    case "EACCES":
+      return `Listen on ${where} failed: not permitted; choose a port from 1024 on`;
+    case "EADDRNOTAVAIL":
+      return `Listen on ${where} failed: this machine has no such address`;
+    default:
+      return `Listen on ${where} failed: ${e.code ?? e.message}`;
+  }
+}
