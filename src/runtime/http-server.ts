@@ -89,6 +89,7 @@ function listenError(at: SocketAddr, e: Error & { code?: string }): string {
     case "EACCES":
       return `Listen on ${where} failed: not permitted, choose a port above 1023`;
     case "EADDRNOTAVAIL":
+    case "EINVAL": // Deno's name for the same
       return `Listen on ${where} failed: this machine does not have the address`;
     default:
       return `Listen on ${where} failed: ${e.message}`;
