@@ -1,0 +1,54 @@
+// Retry: decides after each attempt whether there is another, and after how long.
+
+import {
+  config,
+  CONNECT_FAILED,
+  CONNECTION_RESET,
+  counter,
+  is,
+  NEUTRAL,
+  random,
+  request,
+  Retry,
+  retry,
+} from "@tulle/filter";
+
+const statuses = config.statuses("statuses", "502-504");
+const maxRetries = config.int("maxRetries", 2, 0, 10);
+const backoffMs = config.int("backoffMs", 10, 0, 10000);
+const jitter = config.number("jitter", 0.5, 0, 1);
+const anyMethod = config.flag("anyMethod", false);
+
+const CONNECT = 0, RESET = 1, STATUS = 2, TIMEOUT = 3;
+const decided = counter({
+  name: "filter_retries_total",
+  help: "Retries asked for, by what went wrong with the attempt",
+  labels: { reason: ["connect", "reset", "status", "timeout"] },
+});
+
+export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
+  if (attempt >= maxRetries) return NEUTRAL;
+  let reason: i32;
+  if (error & CONNECT_FAILED) {
+    reason = CONNECT; // the server saw nothing: safe for any method
+  } else {
+    if (error == 0 && !statuses.has(status)) return NEUTRAL;
+    if (!anyMethod && !isIdempotent()) return NEUTRAL;
+    reason = error == 0 ? STATUS : error & CONNECTION_RESET ? RESET : TIMEOUT;
+  }
+  decided.inc(reason);
+  return retry(delay(attempt));
+}
+
+/** Doubles with each attempt, and is spread so that clients do not return together. */
+function delay(attempt: i32): i32 {
+  const base = <f64> backoffMs * <f64> (1 << attempt);
+  return <i32> (base * (1 - jitter * random()));
+}
+
+/** RFC 9110 §9.2.2. */
+function isIdempotent(): bool {
+  const method = request.method();
+  return is(method, "GET") || is(method, "HEAD") || is(method, "OPTIONS") ||
+    is(method, "PUT") || is(method, "DELETE") || is(method, "TRACE");
+}

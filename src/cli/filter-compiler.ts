@@ -1,0 +1,143 @@
+// Compiles a filter's source to a module: AssemblyScript in memory, with the SDK's library and
+// transform. For commands, the demo's watch mode and tools; never in a proxy, since the compiler
+// takes a second to load. Equal sources give equal bytes, whatever the machine or the runtime.
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
+import type { CompilerApi } from "../../wasm/sdk/ast.ts";
+import { FilterTransform, SDK_PATH } from "../../wasm/sdk/transform.ts";
+
+/** What is used of the package `assemblyscript/asc`. */
+interface Asc {
+  main(args: readonly string[], options: {
+    readonly stdout: { write(text: string): void };
+    readonly stderr: { write(text: string): void };
+    readonly transforms: readonly unknown[];
+    readFile(name: string, baseDir: string): Promise<string | null>;
+    writeFile(name: string, contents: unknown): void;
+    listFiles(): readonly string[];
+    reportDiagnostic(diagnostic: Diagnostic): void;
+  }): Promise<{ readonly error: Error | null }>;
+}
+interface Diagnostic {
+  readonly message: string;
+  /** 3: error. */
+  readonly category: number;
+  readonly range:
+    | { readonly start: number; readonly source: { readonly normalizedPath: string } }
+    | null;
+}
+const CATEGORY_ERROR = 3;
+
+/** How filters are compiled. */
+export interface CompilerOptions {
+  /** Folder of the SDK's AssemblyScript library. */
+  readonly sdkDir?: string;
+  /** Goes into the manifest, so that two builds of one source differ. */
+  readonly build?: string;
+}
+
+const FLAGS = [
+  "-O3",
+  "--runtime=incremental",
+  "--enable=reference-types",
+  "--exportStart=_initialize",
+  "--debug",
+  "--noColors",
+];
+
+/** A compiler. Loads AssemblyScript at the first use; compiles one filter at a time. */
+export function createCompiler(options: CompilerOptions = {}): FilterCompiler {
+  const sdkDir = options.sdkDir ??
+    fileURLToPath(new URL("../../wasm/sdk/assembly", import.meta.url));
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    compile(entry) {
+      // the compiler keeps global state while it works
+      const next = last.then(() => compile(entry, sdkDir, options.build ?? ""));
+      last = next.catch(() => {});
+      return next;
+    },
+  };
+}
+
+async function compile(
+  entry: string,
+  sdkDir: string,
+  build: string,
+): Promise<CompiledFilter | { readonly errors: readonly string[] }> {
+  const { asc, api } = await load();
+  const baseDir = resolve(dirname(entry));
+  const transform = new FilterTransform(api, build);
+  const sources = new Map<string, string>();
+  const errors: string[] = [];
+  let wasm: Uint8Array | null = null;
+  let said = "";
+  const keep = {
+    write: (text: string) => {
+      said += text;
+    },
+  };
+  const { error } = await asc.main([basename(entry), "--outFile=out.wasm", ...FLAGS], {
+    stdout: keep,
+    stderr: keep,
+    transforms: [transform],
+    readFile: async (name) => {
+      const sdk = /(?:^|\/)node_modules\/@tulle\/filter\/([a-z-]+\.ts)$/.exec(name);
+      const inProject = !relative(baseDir, resolve(baseDir, name)).startsWith("..");
+      if (sdk === null && !(inProject && name.endsWith(".ts"))) return null;
+      const text = await readText(sdk === null ? join(baseDir, name) : join(sdkDir, sdk[1] ?? ""));
+      if (text !== null) {
+        sources.set(sdk === null ? name : `~lib/${SDK_PATH}/${sdk[1]}`, text);
+      }
+      return text;
+    },
+    writeFile: (name, contents) => {
+      if (name === "out.wasm") wasm = contents as Uint8Array;
+    },
+    listFiles: () => [],
+    reportDiagnostic: (diagnostic) => {
+      if (diagnostic.category !== CATEGORY_ERROR) return;
+      errors.push(line(diagnostic, sources));
+    },
+  });
+  const here = (text: string) => text.startsWith("~lib/") ? text : join(dirname(entry), text);
+  if (transform.errors.length > 0) return { errors: transform.errors.map(here) };
+  if (errors.length > 0) return { errors: [...new Set(errors)].map(here) };
+  if (error !== null || wasm === null) {
+    return { errors: [`${entry}: ${error?.message ?? said.trim()}`] };
+  }
+  const bytes = new Uint8Array(wasm);
+  return { wasm: bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+/** `file:line:column: message`. */
+function line(diagnostic: Diagnostic, sources: ReadonlyMap<string, string>): string {
+  const { message, range } = diagnostic;
+  if (range === null) return `?: ${message}`;
+  const path = range.source.normalizedPath;
+  const before = (sources.get(path) ?? "").slice(0, range.start).split("\n");
+  return `${path}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}: ${message}`;
+}
+
+async function readText(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, "utf8");
+  } catch {
+    return null; // the compiler tries several places
+  }
+}
+
+let loaded: Promise<{ asc: Asc; api: CompilerApi }> | null = null;
+
+/** The compiler's packages. Their own types are not used: they declare globals for every file. */
+function load(): Promise<{ asc: Asc; api: CompilerApi }> {
+  const names = ["assemblyscript/asc", "assemblyscript"];
+  loaded ??= Promise.all(names.map((name): Promise<unknown> => import(name))).then(
+    ([asc, api]) => ({ asc: asc as Asc, api: api as CompilerApi }),
+  );
+  return loaded;
+}

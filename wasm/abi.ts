@@ -1,0 +1,233 @@
+// The native ABI `tulle_abi_1`: names, numbers and shapes that a filter module and its host agree on.
+// The SDK's compiler writes them into modules, `wasm/host` reads them; docs/ABI.md is this file in
+// prose. A change that an existing module would notice needs a new name.
+
+/** The ABI's name, in the manifest's `abi`. */
+export const ABI = "tulle_abi_1";
+/** The custom section with the manifest, JSON as UTF-8. */
+export const MANIFEST_SECTION = "tulle.filter";
+/** Import module of the host's functions. */
+export const HOST_MODULE = "tulle";
+/** Import module of the engine's string built-ins. */
+export const STRING_MODULE = "wasm:js-string";
+/** Import module whose import names are string constants. */
+export const CONSTANT_MODULE = "'";
+
+/** Exported hooks. `start` runs before everything else and is optional like the others. */
+export const HOOK_EXPORTS = {
+  start: "_initialize",
+  configure: "tulle_configure",
+  request: "tulle_on_request",
+  outcome: "tulle_on_outcome",
+  response: "tulle_on_response",
+  end: "tulle_on_end",
+} as const;
+export type HookName = keyof typeof HOOK_EXPORTS;
+
+/** WebAssembly value types that may cross the border, as their binary codes. */
+export const I32 = 0x7f;
+export const F64 = 0x7c;
+export const EXTERNREF = 0x6f;
+
+/** A function type at the border. */
+export interface BorderType {
+  readonly params: readonly number[];
+  readonly results: readonly number[];
+}
+
+/** Types of the hooks; `request` and `response` take their declared headers after these. */
+export const HOOK_TYPES: Readonly<Record<HookName, BorderType>> = {
+  start: { params: [], results: [] },
+  configure: { params: [], results: [] },
+  request: { params: [], results: [I32] },
+  // status, error bits, attempt, elapsed ms
+  outcome: { params: [I32, I32, I32, F64], results: [I32] },
+  // status
+  response: { params: [I32], results: [I32] },
+  // status, elapsed ms
+  end: { params: [I32, F64], results: [] },
+};
+/** Most headers that a hook takes as parameters. */
+export const MAX_HEADER_PARAMS = 8;
+
+/** Result of `request` and `response`: the low 8 bits are the action. */
+export const ACTION_CONTINUE = 0;
+/** `tulle.reply` was called: answer with that. */
+export const ACTION_REPLY = 1;
+/** Bits 8–15: how many entries of the manifest's `edits` to apply; bits 16–31: the first of them. */
+export const EDIT_COUNT_SHIFT = 8;
+export const EDIT_FIRST_SHIFT = 16;
+
+/** Result of `outcome`: the low 8 bits are the opinion, the rest the back-off in ms. */
+export const RETRY_NEUTRAL = 0;
+export const RETRY_YES = 1;
+export const RETRY_NO = 2;
+export const RETRY_DELAY_SHIFT = 8;
+
+const REF = EXTERNREF;
+
+/** Functions that a module may import from `tulle`, with their types. */
+export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
+  request_method: { params: [], results: [REF] },
+  request_path: { params: [], results: [REF] },
+  request_authority: { params: [], results: [REF] },
+  request_set_path: { params: [REF], results: [] },
+  request_set_authority: { params: [REF], results: [] },
+  request_header: { params: [I32], results: [REF] },
+  request_header_at: { params: [I32, I32], results: [REF] },
+  request_set: { params: [I32, REF], results: [] },
+  request_add: { params: [I32, REF], results: [] },
+  request_remove: { params: [I32], results: [] },
+  response_header: { params: [I32], results: [REF] },
+  response_header_at: { params: [I32, I32], results: [REF] },
+  response_set: { params: [I32, REF], results: [] },
+  response_add: { params: [I32, REF], results: [] },
+  response_remove: { params: [I32], results: [] },
+  apply_edit: { params: [I32], results: [] },
+  apply_config: { params: [I32, I32], results: [] },
+  reply: { params: [I32, REF], results: [] },
+  reply_header: { params: [I32, REF], results: [] },
+  peer_id: { params: [], results: [REF] },
+  is_inbound: { params: [], results: [I32] },
+  attempt: { params: [], results: [I32] },
+  endpoint_label: { params: [REF], results: [REF] },
+  config_i32: { params: [I32], results: [I32] },
+  config_f64: { params: [I32], results: [F64] },
+  config_text: { params: [I32], results: [REF] },
+  config_length: { params: [I32], results: [I32] },
+  config_item: { params: [I32, I32], results: [REF] },
+  config_refuse: { params: [I32, REF], results: [] },
+  now_ms: { params: [], results: [F64] },
+  random: { params: [], results: [F64] },
+  log: { params: [I32, REF], results: [] },
+  log_number: { params: [I32, REF, F64], results: [] },
+};
+
+/** String built-ins that a module may import. Nothing that makes a new string: a few doublings
+ * would take the process's memory. */
+export const STRING_IMPORTS: Readonly<Record<string, BorderType>> = {
+  length: { params: [REF], results: [I32] },
+  charCodeAt: { params: [REF, I32], results: [I32] },
+  codePointAt: { params: [REF, I32], results: [I32] },
+  equals: { params: [REF, REF], results: [I32] },
+  compare: { params: [REF, REF], results: [I32] },
+  test: { params: [REF], results: [I32] },
+};
+
+/** AssemblyScript's `abort`: message, file (UTF-16 in memory), line, column. */
+export const ABORT_MODULE = "env";
+export const ABORT_NAME = "abort";
+export const ABORT_TYPE: BorderType = { params: [I32, I32, I32, I32], results: [] };
+
+/** `apply_config`'s first argument; the second is the slot of a `headers` or `names` field. */
+export const OP_SET = 0;
+export const OP_ADD = 1;
+export const OP_REMOVE = 2;
+
+/** Levels of `log`. */
+export const LOG_DEBUG = 0;
+export const LOG_INFO = 1;
+export const LOG_WARN = 2;
+export const LOG_ERROR = 3;
+
+/** Exported global with the address of metric `i`. */
+export const METRIC_EXPORT = "tulle_metric_";
+
+/** Bounds of a manifest. Past them a module is refused. */
+export const LIMITS = {
+  manifestBytes: 256 * 1024,
+  headers: 128,
+  edits: 1024,
+  config: 64,
+  metrics: 64,
+  labels: 3,
+  /** Series of one metric, all label values multiplied. */
+  seriesPerMetric: 4096,
+  bounds: 32,
+  textBytes: 8192,
+} as const;
+
+/** What a module says of itself. Headers are named once in `headers`; everything else uses slots. */
+export interface Manifest {
+  readonly abi: string;
+  /** Tells two builds of one source apart; free text. */
+  readonly build?: string;
+  /** Lower-case names; the index is the slot. */
+  readonly headers: readonly string[];
+  readonly reads: HeaderUse;
+  readonly writes: HeaderUse;
+  /** Header slots that `request` and `response` take as parameters. */
+  readonly params: HeaderUse;
+  /** Request headers, method, path or authority are read after the request hook: the host keeps them. */
+  readonly keepsRequest: boolean;
+  readonly edits: readonly ManifestEdit[];
+  readonly config: readonly ConfigField[];
+  readonly metrics: readonly ManifestMetric[];
+}
+
+/** Slots by head. */
+export interface HeaderUse {
+  readonly request: readonly number[];
+  readonly response: readonly number[];
+}
+
+/** A change with a constant value, prepared by the host before the first request. */
+export interface ManifestEdit {
+  readonly head: "request" | "response";
+  readonly op: "set" | "add" | "remove";
+  readonly header: number;
+  /** One code unit per byte; empty for `remove`. */
+  readonly value: string;
+}
+
+/** One key of the configuration. Its index is the slot of the `config_*` functions. */
+export type ConfigField =
+  | NumberField
+  | { readonly key: string; readonly type: "bool"; readonly default: boolean }
+  | { readonly key: string; readonly type: "text"; readonly default: string }
+  /** Statuses and ranges, such as `502-504,500`; delivered as text. */
+  | { readonly key: string; readonly type: "statuses"; readonly default: string }
+  /** A list of texts, at most `max`. */
+  | { readonly key: string; readonly type: "list"; readonly max: number }
+  /** An object of header names and values, to be applied to the head. */
+  | HeadersField
+  /** A list of header names, to be removed from the head. */
+  | { readonly key: string; readonly type: "names"; readonly head: "request" | "response" };
+
+export interface NumberField {
+  readonly key: string;
+  readonly type: "i32" | "f64";
+  readonly default: number;
+  readonly min: number | null;
+  readonly max: number | null;
+}
+
+export interface HeadersField {
+  readonly key: string;
+  readonly type: "headers";
+  readonly head: "request" | "response";
+}
+
+/** Values of one label: written in the source, or taken from a configured list. */
+export type ManifestLabel =
+  | { readonly name: string; readonly values: readonly string[] }
+  | {
+    readonly name: string;
+    /** Slot of a `list` or `text` field. */
+    readonly config: number;
+    /** The value after the list's last one, for what the list does not hold. */
+    readonly or: string | null;
+  };
+
+/**
+ * A metric in the module's memory: an f64 per series, at the address in `tulle_metric_<i>`, row by
+ * row with the last label fastest; a histogram has a count per bound, one for +Inf, then the sum.
+ * A configured label has room for the field's `max` values (1 for a text) plus one with `or`.
+ */
+export interface ManifestMetric {
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly ManifestLabel[];
+  readonly bounds: readonly number[];
+}

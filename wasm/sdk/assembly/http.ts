@@ -1,0 +1,98 @@
+// The request and the response that a hook looks at, and what a hook may answer.
+
+import { Text } from "./text";
+
+/** What `onRequest` and `onResponse` return. */
+export type Action = i32;
+/** Go on with the next filter. */
+export const CONTINUE: Action = 0;
+const REPLY: Action = 1;
+
+/** What `onOutcome` returns. */
+export type Retry = i32;
+/** No opinion: another filter decides. */
+export const NEUTRAL: Retry = 0;
+/** No retry, whatever the others say. */
+export const NO_RETRY: Retry = 2;
+
+/** Retry after `delayMs`. */
+// @ts-ignore: decorator
+
+export function retry(delayMs: i32): Retry {
+  return (min(max(delayMs, 0), 0x7fffff) << 8) | 1;
+}
+
+/** How an attempt failed: the bits of `onOutcome`'s `error`; 0 when there was a response. */
+export const CONNECT_FAILED = 1;
+export const CONNECTION_RESET = 2;
+export const TIMED_OUT = 4;
+
+/** The request. Its headers are those that the next filter and the server will see. */
+export namespace request {
+  export declare function method(): Text;
+
+  /** Path with query. */
+
+  export declare function path(): Text;
+
+  /** `host[:port]`; empty when there is none. */
+
+  export declare function authority(): Text;
+
+  /** Replaces path and query; must start with `/`. */
+
+  export declare function setPath(path: Text): void;
+
+  export declare function setAuthority(authority: Text): void;
+
+  /** The first value, or absent. */
+
+  export declare function header(slot: i32): Text;
+
+  /** Value number `at` of a repeated header, or absent. */
+
+  export declare function headerAt(slot: i32, at: i32): Text;
+
+  /** Replaces all values. */
+
+  export declare function set(slot: i32, value: Text): void;
+
+  export declare function add(slot: i32, value: Text): void;
+
+  export declare function remove(slot: i32): void;
+
+  /** What the compiler makes of `set`, `add` and `remove` with a literal value. */
+
+  export declare function apply(edit: i32): void;
+
+  /** 0 for the first attempt, 1 for the first retry. */
+
+  export declare function attempt(): i32;
+}
+
+/** The response; only in `onResponse`. */
+export namespace response {
+  export declare function header(slot: i32): Text;
+
+  export declare function headerAt(slot: i32, at: i32): Text;
+
+  export declare function set(slot: i32, value: Text): void;
+
+  export declare function add(slot: i32, value: Text): void;
+
+  export declare function remove(slot: i32): void;
+
+  export declare function apply(edit: i32): void;
+}
+
+declare function hostReply(status: i32, body: externref): void;
+
+/** Answers here, nothing goes upstream: `return reply(403, "not for you")`. */
+export function reply(status: i32, body: Text): Action {
+  hostReply(status, body);
+  return REPLY;
+}
+
+/** A header of the answer that `reply` makes; called before it. */
+
+export declare function replyHeader(slot: i32, value: Text): void;
