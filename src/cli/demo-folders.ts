@@ -1,0 +1,47 @@
+// The demo's temporary folder: a copy of `demo/mesh` with the chosen network in it, and a folder for
+// each pod. Made at the start, removed at the end.
+
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DEFAULT_NET, type DemoFolders, type DemoPod, podFolders } from "./demo-plan.ts";
+import { PACKAGE_ROOT } from "./entries.ts";
+
+/** Makes the folders; only this user may look into them. */
+export async function makeFolders(net: string, pods: readonly DemoPod[]): Promise<DemoFolders> {
+  const root = await mkdtemp(join(tmpdir(), "tulle-demo-"));
+  await chmod(root, 0o700);
+  const folders = {
+    root,
+    mesh: join(root, "mesh"),
+    state: join(root, "state"),
+    pods: join(root, "pods"),
+  };
+  await mkdir(folders.mesh);
+  await mkdir(folders.state, { mode: 0o700 });
+  for (const pod of pods) {
+    const { identity, filters } = podFolders(folders, pod);
+    await mkdir(identity, { recursive: true, mode: 0o700 });
+    await mkdir(filters, { recursive: true, mode: 0o700 });
+  }
+  const from = join(PACKAGE_ROOT, "demo", "mesh");
+  for (const name of await readdir(from)) {
+    const text = await readFile(join(from, name), "utf8");
+    await writeFile(join(folders.mesh, name), withNet(text, net));
+  }
+  // WasmFilters name their modules by a path beside them
+  await cp(join(PACKAGE_ROOT, "filters", "build"), join(folders.mesh, "modules"), {
+    recursive: true,
+  });
+  return folders;
+}
+
+/** Puts another network in the place of the one in the files. */
+export function withNet(text: string, net: string): string {
+  return text.replaceAll(new RegExp(`\\b${DEFAULT_NET.replace(".", "\\.")}\\.`, "g"), `${net}.`);
+}
+
+/** Removes everything. */
+export function removeFolders(folders: DemoFolders): Promise<void> {
+  return rm(folders.root, { recursive: true, force: true });
+}

@@ -1,0 +1,102 @@
+// `tulle demo --watch`: compiles a filter when its source changes and rolls the new build out. What
+// does not compile, is refused, or traps leaves the old build serving and says why in one line.
+
+import { existsSync, watch } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { errorText } from "../core/errors.ts";
+import type { FilterCompiler } from "../core/filter.ts";
+import type { SwapOutcome } from "./demo-report.ts";
+import type { Screen } from "./demo-screen.ts";
+import { swap, type SwapMesh } from "./demo-swaps.ts";
+import { PACKAGE_ROOT } from "./entries.ts";
+import { createCompiler } from "./filter-compiler.ts";
+
+/** An editor writes a file in several steps. */
+const QUIET_MS = 120;
+
+/** What watching needs; handed in, so that a test can compile and swap in its own way. */
+export interface WatchOptions {
+  readonly mesh: SwapMesh;
+  readonly screen: Screen;
+  readonly stop: AbortSignal;
+  /** Names of filters that were edited are added: the demo's own swaps leave them alone. */
+  readonly edited: Set<string>;
+  done(outcome: SwapOutcome): void;
+  /** Folder with one folder a filter. */
+  readonly folder?: string;
+  readonly compiler?: FilterCompiler;
+}
+
+/** Watches until `stop`; then waits for the swap that is under way. */
+export async function watchFilters(options: WatchOptions): Promise<void> {
+  const { screen, stop } = options;
+  const folder = options.folder ?? join(PACKAGE_ROOT, "filters");
+  const compiler = options.compiler ?? createCompiler();
+  let working: Promise<void> = Promise.resolve();
+  const watchers = [];
+  for (const name of await filterNames(folder)) {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const watcher = watch(join(folder, name, "assembly"), { recursive: true }, () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        // one after the other: the compiler is heavy, and two swaps at once could not be told apart
+        working = working.then(() =>
+          stop.aborted ? undefined : rebuild(name, folder, compiler, options)
+        );
+      }, QUIET_MS);
+    });
+    watcher.on("error", (e) => screen.alarm(`${name}: its folder is not watched: ${errorText(e)}`));
+    watchers.push(() => {
+      clearTimeout(timer);
+      watcher.close();
+    });
+  }
+  await aborted(stop);
+  for (const close of watchers) close();
+  await working;
+}
+
+async function rebuild(
+  name: string,
+  folder: string,
+  compiler: FilterCompiler,
+  { mesh, screen, edited, done }: WatchOptions,
+): Promise<void> {
+  const started = performance.now();
+  try {
+    const built = await compiler.compile(join(folder, name, "assembly", "index.ts"));
+    if ("errors" in built) {
+      const [first = "the compiler did not say why", ...more] = built.errors;
+      const rest = more.length === 0 ? "" : ` (and ${more.length} more)`;
+      screen.alarm(`${name}: the build before goes on serving: ${here(first)}${rest}`);
+      return;
+    }
+    edited.add(name);
+    screen.message(`${name}: compiled in ${Math.round(performance.now() - started)} ms`);
+    const outcome = await swap(mesh, screen, name, built);
+    // a build that was refused broke no promise, unless requests failed of it
+    if (outcome.done || outcome.failed > 0) done(outcome);
+  } catch (e) {
+    screen.alarm(`${name}: the build before goes on serving: ${errorText(e)}`);
+  }
+}
+
+/** Folders that hold a filter's source. */
+async function filterNames(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder);
+  return names.filter((name) => existsSync(join(folder, name, "assembly", "index.ts"))).sort();
+}
+
+/** Paths as somebody sees them who started the demo here. */
+function here(text: string): string {
+  return text.replace(process.cwd() + "/", "");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

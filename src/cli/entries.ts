@@ -1,0 +1,27 @@
+// Where the package's files are: in the sources beside each other by folder, in the npm package as
+// bundles in one folder. The only file that knows the difference.
+
+import { fileURLToPath } from "node:url";
+
+const SOURCES = import.meta.url.endsWith(".ts");
+
+/** The package's folder, with `filters/` and `demo/` in it. */
+export const PACKAGE_ROOT = fileURLToPath(new URL(SOURCES ? "../../" : "../", import.meta.url));
+
+const ENTRIES = {
+  control: ["src/control/main.ts", "dist/control.js"],
+  proxy: ["src/proxy/main.ts", "dist/proxy.js"],
+  tether: ["src/runtime/tether.ts", "dist/tether.js"],
+  web: ["demo/services/web.ts", "dist/demo/web.js"],
+  catalogue: ["demo/services/catalogue.ts", "dist/demo/catalogue.js"],
+  vote: ["demo/services/vote.ts", "dist/demo/vote.js"],
+  load: ["demo/services/load.ts", "dist/demo/load.js"],
+} as const;
+
+/** A module that runs as a process of its own, or is loaded into one. */
+export type EntryName = keyof typeof ENTRIES;
+
+/** The path of an entry's main module. */
+export function entryPath(name: EntryName): string {
+  return PACKAGE_ROOT + ENTRIES[name][SOURCES ? 0 : 1];
+}

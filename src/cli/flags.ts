@@ -1,0 +1,114 @@
+// The command line as values: which flags a command takes, and what was given. Each bad flag is one
+// line that names it.
+
+import { usageError } from "./failure.ts";
+import { nearest } from "./suggest.ts";
+
+/** A flag that a command takes. */
+export interface FlagSpec {
+  /** With its dashes: `--listen`. */
+  readonly name: string;
+  /** What stands for the value in the help; absent: the flag takes none. */
+  readonly value?: string;
+  /** May be given more than once. */
+  readonly repeat?: boolean;
+  readonly summary: string;
+}
+
+/** What was given. Asking for a flag that the command does not declare is a defect and throws. */
+export interface Flags {
+  has(name: string): boolean;
+  /** The value, or null when the flag was not given. */
+  text(name: string): string | null;
+  /** The values of a flag that may repeat, in order. */
+  all(name: string): readonly string[];
+}
+
+/** Every command takes these. */
+export const COMMON_FLAGS: readonly FlagSpec[] = [
+  { name: "--help", summary: "Print this help" },
+  { name: "--verbose", summary: "Say more, with stack traces for errors" },
+];
+
+/** Reads `argv` by `specs`. Takes `--flag value` and `--flag=value`; throws a usage error. */
+export function parseFlags(specs: readonly FlagSpec[], argv: readonly string[]): Flags {
+  const known = new Map([...specs, ...COMMON_FLAGS].map((spec) => [spec.name, spec]));
+  const given = new Map<string, string[]>();
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] ?? "";
+    if (word === "-h") {
+      given.set("--help", [""]);
+      continue;
+    }
+    if (!word.startsWith("-")) {
+      throw usageError(`Unexpected argument ${quote(word)}`, "This command takes only flags");
+    }
+    const cut = word.indexOf("=");
+    const name = cut < 0 ? word : word.slice(0, cut);
+    const spec = known.get(name);
+    if (spec === undefined) {
+      const meant = nearest(name, [...known.keys()]);
+      throw usageError(
+        `Unknown flag ${quote(name)}`,
+        meant === null
+          ? "Run it with --help for the flags that it takes"
+          : `Did you mean ${meant}?`,
+      );
+    }
+    let value = "";
+    if (spec.value === undefined) {
+      if (cut >= 0) throw usageError(`${name} takes no value`);
+    } else if (cut >= 0) {
+      value = word.slice(cut + 1);
+    } else {
+      i++;
+      const next = argv[i];
+      if (next === undefined || next.startsWith("--")) {
+        throw usageError(`${name} needs a value: ${name} ${spec.value}`);
+      }
+      value = next;
+    }
+    if (spec.value !== undefined && value === "") {
+      throw usageError(`${name} needs a value: ${name} ${spec.value}`);
+    }
+    const values = given.get(name);
+    if (values === undefined) given.set(name, [value]);
+    else if (spec.repeat === true) values.push(value);
+    else if (spec.value !== undefined) throw usageError(`${name} is given twice`);
+  }
+  const declared = (name: string) => {
+    if (!known.has(name)) throw new Error(`${name} is not declared by this command`);
+    return given.get(name);
+  };
+  return {
+    has: (name) => declared(name) !== undefined,
+    text: (name) => declared(name)?.[0] ?? null,
+    all: (name) => declared(name) ?? [],
+  };
+}
+
+const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** `20s`, `500ms`, `2m`: milliseconds. Throws a usage error that names the flag. */
+export function parseDurationMs(flag: string, text: string): number {
+  const m = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
+  const ms = m === null ? 0 : Number(m[1]) * (DURATION_MS[m[2] ?? ""] ?? 0);
+  if (ms <= 0) {
+    throw usageError(`${flag} ${quote(text)} is not a duration: write 500ms, 20s or 2m`);
+  }
+  return ms;
+}
+
+/** A whole number from `min` to `max`. Throws a usage error that names the flag. */
+export function parseWhole(flag: string, text: string, min: number, max: number): number {
+  const n = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (!(n >= min && n <= max)) {
+    throw usageError(`${flag} ${quote(text)} is not a whole number from ${min} to ${max}`);
+  }
+  return n;
+}
+
+/** Text of the user in a message: quoted, in one line, bounded. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? text.slice(0, 79) + "…" : text);
+}

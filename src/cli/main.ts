@@ -1,0 +1,73 @@
+// The executable: finds the command, reads its flags, runs it, and turns what it throws into one
+// line and an exit status. Knows nothing of what the commands do.
+
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import manifest from "../../package.json" with { type: "json" };
+import { errorText } from "../core/errors.ts";
+import type { Command, Terminal } from "./command.ts";
+import { demoCommand } from "./demo.ts";
+import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
+import { parseFlags, quote } from "./flags.ts";
+import { commandHelp, overview } from "./help.ts";
+import { proxyCommand } from "./proxy.ts";
+import { nearest } from "./suggest.ts";
+import { processTerminal } from "./terminal.ts";
+
+/** What `tulle` can do, in the order of the help. */
+export const COMMANDS: readonly Command[] = [demoCommand, proxyCommand];
+
+/** Runs one command line. Resolves with the exit status; never throws. */
+export async function runTulle(
+  argv: readonly string[],
+  commands: readonly Command[],
+  terminal: Terminal,
+): Promise<number> {
+  const [name, ...rest] = argv;
+  try {
+    if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+      terminal.out(overview(commands));
+      return 0;
+    }
+    if (name === "--version" || name === "version") {
+      terminal.out(`tulle ${manifest.version}`);
+      return 0;
+    }
+    const command = commands.find((c) => c.name === name);
+    if (command === undefined) throw unknownCommand(name, commands);
+    const flags = parseFlags(command.flags, rest);
+    if (flags.has("--help")) {
+      terminal.out(commandHelp(command));
+      return 0;
+    }
+    return await command.run(flags, terminal);
+  } catch (e) {
+    return report(e, terminal);
+  }
+}
+
+function unknownCommand(name: string, commands: readonly Command[]): CliError {
+  if (name.startsWith("-")) {
+    return usageError(`Unknown flag ${quote(name)}`, "Run tulle --help for what exists");
+  }
+  const meant = nearest(name, commands.map((c) => c.name));
+  return usageError(
+    `Unknown command ${quote(name)}`,
+    meant === null ? "Run tulle --help for what exists" : `Did you mean ${meant}?`,
+  );
+}
+
+function report(e: unknown, terminal: Terminal): number {
+  terminal.err(`tulle: ${errorText(e)}`);
+  if (e instanceof CliError && e.hint !== "") terminal.err(`  ${e.hint}`);
+  if (terminal.verbose && e instanceof Error) terminal.err(e.stack ?? "");
+  return e instanceof CliError ? e.exit : EXIT_FAILURE;
+}
+
+// `bin/tulle.js` imports this file where it need not start another Node: then it is not the main
+// module, but the script that the process was given
+if (import.meta.main || process.argv[1] === fileURLToPath(import.meta.url)) {
+  const argv = process.argv.slice(2);
+  const status = await runTulle(argv, COMMANDS, processTerminal(argv.includes("--verbose")));
+  process.exitCode = status;
+}

@@ -1,0 +1,187 @@
+// `tulle proxy`: reads flags and files into `StaticOptions` and hands them to the proxy. Nothing of
+// the data plane is here.
+
+import { readFile, stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { formatSocketAddr, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
+import { errorText } from "../core/errors.ts";
+import { isDnsLike } from "../model/identity.ts";
+import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
+import type { Command } from "./command.ts";
+import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { type Flags, quote } from "./flags.ts";
+
+/** More than any module that a proxy accepts; a wrong file is refused before it is read. */
+const MAX_MODULE_BYTES = 8 * 1024 * 1024;
+const MAX_CONFIG_BYTES = 64 * 1024;
+const MAX_FILTERS = 32;
+const MAX_TARGETS = 1024;
+
+/** Runs one proxy with what the command line says, without a control plane. */
+export const proxyCommand: Command = {
+  name: "proxy",
+  summary: "Run one proxy with static configuration and no control plane",
+  usage: "--listen ADDR --to ADDR[,ADDR…] [flags]",
+  flags: [
+    { name: "--listen", value: "ADDR", summary: "Where clients connect, such as 127.0.0.1:9000" },
+    { name: "--to", value: "ADDR[,ADDR…]", summary: "Where requests go; several are balanced" },
+    { name: "--admin", value: "ADDR", summary: "Serve /metrics, /ready and /live there" },
+    {
+      name: "--filter",
+      value: "FILE.wasm[=CONFIG.json]",
+      repeat: true,
+      summary: "Run this filter; several run in order",
+    },
+    {
+      name: "--upstream-protocol",
+      value: "http1|http2|same",
+      summary: "What is spoken to the targets (same as the client)",
+    },
+    {
+      name: "--identity",
+      value: "DIR",
+      summary: "Key, certificate and trust anchors for mutual TLS",
+    },
+    { name: "--require-id", value: "NAME", summary: "The identity that the other side must have" },
+    { name: "--inbound", summary: "Run the inbound stack instead of the outbound one" },
+  ],
+  notes: [
+    "Example: tulle proxy --listen 127.0.0.1:9000 --to 127.0.0.1:8080 --filter retry.wasm",
+  ],
+  async run(flags) {
+    const options = await staticOptions(flags);
+    const { runStatic } = await import("../proxy/main.ts");
+    await runStatic(options);
+    return 0;
+  },
+};
+
+/** Checks the flags and reads the files that they name. */
+export async function staticOptions(flags: Flags): Promise<StaticOptions> {
+  const listen = address("--listen", required(flags, "--listen", "127.0.0.1:9000"));
+  const to = required(flags, "--to", "127.0.0.1:8080").split(",")
+    .map((text) => address("--to", text.trim()));
+  const adminText = flags.text("--admin");
+  const admin = adminText === null ? null : address("--admin", adminText);
+  if (to.length > MAX_TARGETS) {
+    throw usageError(`--to has ${to.length} addresses: at most ${MAX_TARGETS}`);
+  }
+  for (const target of to) {
+    const text = formatSocketAddr(target);
+    if (target.port === 0) throw usageError(`--to ${text} has no port to connect to`);
+    if (text === formatSocketAddr(listen)) {
+      throw usageError(`--to ${text} is the proxy's own --listen address: it would loop`);
+    }
+  }
+  if (admin !== null && admin.port !== 0 && formatSocketAddr(admin) === formatSocketAddr(listen)) {
+    throw usageError(`--admin and --listen are the same address: ${formatSocketAddr(admin)}`);
+  }
+  const upstreamProtocol = protocol(flags.text("--upstream-protocol") ?? "same");
+  const identityDir = flags.text("--identity");
+  const requireId = flags.text("--require-id");
+  if (requireId !== null) {
+    if (!isDnsLike(requireId)) {
+      throw usageError(
+        `--require-id ${quote(requireId)} is not an identity`,
+        "Write it as NAME.NAMESPACE.serviceaccount.identity.CONTROL-PLANE-NAMESPACE.TRUST-DOMAIN",
+      );
+    }
+    if (identityDir === null) throw usageError("--require-id needs --identity");
+  }
+  if (identityDir !== null) await checkFolder(identityDir);
+  const given = flags.all("--filter");
+  if (given.length > MAX_FILTERS) {
+    throw usageError(`--filter is given ${given.length} times: at most ${MAX_FILTERS}`);
+  }
+  const filters = await Promise.all(given.map(readFilter));
+  return {
+    listen,
+    to,
+    admin,
+    filters,
+    upstreamProtocol,
+    identityDir,
+    requireId,
+    inbound: flags.has("--inbound"),
+  };
+}
+
+function required(flags: Flags, name: string, example: string): string {
+  const text = flags.text(name);
+  if (text === null) throw usageError(`${name} is missing`, `Example: ${name} ${example}`);
+  return text;
+}
+
+function address(flag: string, text: string): SocketAddr {
+  try {
+    return parseSocketAddr(text);
+  } catch (e) {
+    throw usageError(`${flag}: ${errorText(e)}`);
+  }
+}
+
+function protocol(text: string): "http1" | "same" {
+  if (text === "http1" || text === "same") return text;
+  if (text === "http2") {
+    throw usageError("--upstream-protocol http2 is not spoken yet: use http1 or same");
+  }
+  throw usageError(`--upstream-protocol ${quote(text)} is not one of http1, http2, same`);
+}
+
+async function checkFolder(path: string): Promise<void> {
+  const found = await stat(path).catch((e: unknown) => {
+    throw fileError("--identity", path, e);
+  });
+  if (!found.isDirectory()) {
+    throw new CliError(`--identity ${quote(path)} is not a folder`, { exit: EXIT_CONFIG });
+  }
+}
+
+async function readFilter(text: string): Promise<StaticFilter> {
+  const cut = text.indexOf("=");
+  const path = cut < 0 ? text : text.slice(0, cut);
+  const configPath = cut < 0 ? null : text.slice(cut + 1);
+  if (path === "" || configPath === "") {
+    throw usageError(`--filter ${quote(text)} is not FILE.wasm or FILE.wasm=CONFIG.json`);
+  }
+  const module = await readBounded("--filter", path, MAX_MODULE_BYTES);
+  const config = configPath === null
+    ? new Uint8Array(0)
+    : await readBounded("--filter", configPath, MAX_CONFIG_BYTES);
+  if (configPath !== null) {
+    try {
+      JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(config));
+    } catch (e) {
+      throw new CliError(`--filter: ${configPath} is not JSON: ${errorText(e)}`, {
+        exit: EXIT_CONFIG,
+      });
+    }
+  }
+  return { name: basename(path).replace(/\.wasm$/, ""), module, config };
+}
+
+async function readBounded(flag: string, path: string, maxBytes: number): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    if (size > maxBytes) {
+      throw new CliError(`${flag}: ${path} has ${size} bytes: at most ${maxBytes}`, {
+        exit: EXIT_CONFIG,
+      });
+    }
+    return new Uint8Array(await readFile(path));
+  } catch (e) {
+    throw e instanceof CliError ? e : fileError(flag, path, e);
+  }
+}
+
+function fileError(flag: string, path: string, e: unknown): CliError {
+  const code = (e as { code?: unknown } | null)?.code;
+  const why = code === "ENOENT"
+    ? "does not exist"
+    : code === "EACCES"
+    ? "may not be read"
+    : code === "EISDIR"
+    ? "is a folder"
+    : `cannot be read: ${errorText(e)}`;
+  return new CliError(`${flag}: ${path} ${why}`, { exit: EXIT_CONFIG, cause: e });
+}

@@ -1,0 +1,31 @@
+// What `tulle proxy` runs with: checked by the command line, used by `runStatic`. Plain values.
+
+import type { SocketAddr } from "../core/addr.ts";
+
+/** A filter given as a file. */
+export interface StaticFilter {
+  /** The file's name without folder and `.wasm`; the name in metrics and messages. */
+  readonly name: string;
+  readonly module: Uint8Array;
+  /** JSON text as UTF-8; empty: none. */
+  readonly config: Uint8Array;
+}
+
+/** A proxy without a control plane. */
+export interface StaticOptions {
+  readonly listen: SocketAddr;
+  /** At least one; requests are balanced over them. */
+  readonly to: readonly SocketAddr[];
+  /** Null: no admin server. */
+  readonly admin: SocketAddr | null;
+  /** In order of execution. */
+  readonly filters: readonly StaticFilter[];
+  /** `same`: what the client speaks. */
+  readonly upstreamProtocol: "http1" | "same";
+  /** A folder with this proxy's key and certificate and the trust anchors; null: no mutual TLS. */
+  readonly identityDir: string | null;
+  /** The identity that the other side must have; null: any that the trust anchors vouch for. */
+  readonly requireId: string | null;
+  /** Run the inbound stack instead of the outbound one. */
+  readonly inbound: boolean;
+}

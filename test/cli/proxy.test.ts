@@ -1,0 +1,135 @@
+import { writeFile } from "node:fs/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { CliError } from "../../src/cli/failure.ts";
+import { parseFlags } from "../../src/cli/flags.ts";
+import { proxyCommand, staticOptions } from "../../src/cli/proxy.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const BASE = ["--listen", "127.0.0.1:9000", "--to", "127.0.0.1:8080"];
+const options = (...argv: string[]) => staticOptions(parseFlags(proxyCommand.flags, argv));
+
+async function failure(...argv: string[]): Promise<CliError> {
+  try {
+    await options(...argv);
+  } catch (e) {
+    assert.instance(e, CliError);
+    return e as CliError;
+  }
+  throw new Error("it was accepted");
+}
+
+test("tulle proxy takes addresses and leaves the rest at its defaults", async () => {
+  assert.equal(await options("--listen", "[::1]:9000", "--to", "127.0.0.1:1, 127.0.0.1:2"), {
+    listen: { ip: "::1", port: 9000 },
+    to: [{ ip: "127.0.0.1", port: 1 }, { ip: "127.0.0.1", port: 2 }],
+    admin: null,
+    filters: [],
+    upstreamProtocol: "same",
+    identityDir: null,
+    requireId: null,
+    inbound: false,
+  });
+});
+
+test("tulle proxy reads filters and their configuration, in order", async () => {
+  await using dir = await tempDir("cli");
+  await writeFile(dir.join("retry.wasm"), "abc");
+  await writeFile(dir.join("retry.json"), '{"max":2}');
+  const { filters, inbound, admin, identityDir } = await options(
+    ...BASE,
+    ...["--filter", `${dir.join("retry.wasm")}=${dir.join("retry.json")}`],
+    ...["--filter", dir.join("retry.wasm"), "--inbound", "--admin", "127.0.0.1:0"],
+    ...[
+      "--identity",
+      dir.path,
+      "--require-id",
+      "web.shop.serviceaccount.identity.linkerd.cluster.local",
+    ],
+  );
+  assert.equal(filters.map((f) => f.name), ["retry", "retry"]);
+  assert.is(new TextDecoder().decode(filters[0]!.module), "abc");
+  assert.is(new TextDecoder().decode(filters[0]!.config), '{"max":2}');
+  assert.is(filters[1]!.config.length, 0);
+  assert.ok(inbound);
+  assert.equal(admin, { ip: "127.0.0.1", port: 0 });
+  assert.is(identityDir, dir.path);
+});
+
+for (
+  const [what, argv, message] of [
+    ["no --listen", ["--to", "127.0.0.1:1"], "--listen is missing"],
+    ["no --to", ["--listen", "127.0.0.1:1"], "--to is missing"],
+    [
+      "a name in --to",
+      ["--listen", "127.0.0.1:1", "--to", "localhost:80"],
+      '--to: "localhost:80" is not an address: write IP:PORT, or [IPV6]:PORT',
+    ],
+    [
+      "port 0 in --to",
+      ["--listen", "127.0.0.1:1", "--to", "127.0.0.1:0"],
+      "--to 127.0.0.1:0 has no port to connect to",
+    ],
+    [
+      "a loop",
+      ["--listen", "127.0.0.1:1", "--to", "127.0.0.1:1"],
+      "--to 127.0.0.1:1 is the proxy's own --listen address: it would loop",
+    ],
+    [
+      "admin at listen",
+      [...BASE, "--admin", "127.0.0.1:9000"],
+      "--admin and --listen are the same address: 127.0.0.1:9000",
+    ],
+    [
+      "http2",
+      [...BASE, "--upstream-protocol", "http2"],
+      "--upstream-protocol http2 is not spoken yet: use http1 or same",
+    ],
+    [
+      "an unknown protocol",
+      [...BASE, "--upstream-protocol", "spdy"],
+      '--upstream-protocol "spdy" is not one of http1, http2, same',
+    ],
+    ["--require-id alone", [...BASE, "--require-id", "web.shop"], "--require-id needs --identity"],
+    [
+      "a strange --require-id",
+      [...BASE, "--require-id", "a b"],
+      '--require-id "a b" is not an identity',
+    ],
+    [
+      "an empty filter",
+      [...BASE, "--filter", "=x.json"],
+      '--filter "=x.json" is not FILE.wasm or FILE.wasm=CONFIG.json',
+    ],
+  ] as const
+) {
+  test(`tulle proxy with ${what} is a usage error`, async () => {
+    const e = await failure(...argv);
+    assert.is(e.message, message);
+    assert.is(e.exit, 2);
+  });
+}
+
+test("tulle proxy names a file that it cannot use, with status 64", async () => {
+  await using dir = await tempDir("cli");
+  await writeFile(dir.join("a.wasm"), "abc");
+  await writeFile(dir.join("bad.json"), "{");
+  const missing = await failure(...BASE, "--filter", dir.join("none.wasm"));
+  assert.is(missing.message, `--filter: ${dir.join("none.wasm")} does not exist`);
+  assert.is(missing.exit, 64);
+  const config = await failure(
+    ...BASE,
+    "--filter",
+    `${dir.join("a.wasm")}=${dir.join("bad.json")}`,
+  );
+  assert.match(config.message, /bad\.json is not JSON/);
+  assert.is(config.exit, 64);
+  assert.match((await failure(...BASE, "--filter", dir.path)).message, /is a folder/);
+  assert.match(
+    (await failure(...BASE, "--identity", dir.join("a.wasm"))).message,
+    /is not a folder/,
+  );
+  assert.match((await failure(...BASE, "--identity", dir.join("none"))).message, /does not exist/);
+});
+
+test.run();
