@@ -199,6 +199,8 @@ export const snapshot = object({
   edges: list(edgeView),
   proxies: list(proxyView),
   filters: list(filterView),
+  /** How many there are: an event carries the busiest only, `GET /api/…` all. */
+  total: object({ services: amount, edges: amount, proxies: amount, filters: amount }),
   /** What is wrong now and still served around, such as a file that cannot be read. */
   problems: list(object({ source: text(), message: text() })),
 });
