@@ -9,10 +9,10 @@ import type { Start } from "./started.ts";
 /** What all proxies answer with: 117 bytes of JSON. */
 export const BODY = JSON.stringify({
   id: 42,
-  name: "Granny Smith",
+  name: "Bramley",
   kind: "apple",
   price: { amount: 149, currency: "EUR" },
-  stock: 1284,
+  stock: 128,
   tags: ["green", "tart"],
 });
 
