@@ -49,7 +49,8 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
       throw new WireError(`${at}.module.sha256`, `has ${sha256.length} bytes, not 32`);
     }
     const size = f.module?.size ?? 0n;
-    if (size < 8n || size > BigInt(MAX_MODULE_BYTES)) {
+    // 0: the control plane itself does not have the module; no download can fit.
+    if ((size !== 0n && size < 8n) || size > BigInt(MAX_MODULE_BYTES)) {
       throw new WireError(`${at}.module.size`, `is ${size}, not in 8–${MAX_MODULE_BYTES}`);
     }
     if (f.config.length > MAX_CONFIG_BYTES) {
