@@ -26,7 +26,7 @@ export async function runChecks(root: string): Promise<Step[]> {
   const deno = denoPath(root);
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const typed = TYPED.filter((path) => existsSync(join(root, path)));
-  const quiet = { NO_COLOR: "1" };
+  const quiet = { NO_COLOR: "1", RUST_BACKTRACE: "0" };
   const command = (command: string, args: string[], timeoutMs: number) => async () => {
     const ended = await run({ command, args, cwd: root, env: quiet, timeoutMs });
     const over = ended.killed === null ? "" : `\nDid not end within ${timeoutMs / 1000} s\n`;
