@@ -61,6 +61,8 @@ export class Exchange {
   generation = 0;
   /** What the route put here; a request keeps the chain that it started with. */
   chain: FilterChain = NO_FILTERS;
+  /** The chain saw this request, so that it must see its end. */
+  filtered = false;
   /** Set by a chain whose verdict is `REPLY`. */
   local: LocalReply | null = null;
   /** Why the chain's verdict is `FAILED`, in one line. */
@@ -89,6 +91,7 @@ export class Exchange {
     this.attempt = 0;
     this.generation++;
     this.chain = NO_FILTERS;
+    this.filtered = false;
     this.local = null;
     this.filterError = "";
     this.endpointLabels = NO_LABELS;

@@ -174,7 +174,7 @@ export class NetDriver implements Driver {
       if (c.outTo === OUT_BYTES) this.#flush(c);
       const out = this.#out(c);
       const n = Math.min(OUT_BYTES - c.outTo, to - from);
-      if (n < 64) for (let i = 0; i < n; i++) out[c.outTo + i] = buf[from + i] as number;
+      if (n < 64) { for (let i = 0; i < n; i++) out[c.outTo + i] = buf[from + i] as number; }
       else out.set(buf.subarray(from, from + n), c.outTo);
       c.outTo += n;
       from += n;
@@ -312,7 +312,12 @@ export class NetDriver implements Driver {
     c.socket = null;
     c.core = null;
     c.peer = null;
-    c.isTls = c.open = c.paused = c.fin = c.closeAfter = false;
+    c.isTls =
+      c.open =
+      c.paused =
+      c.fin =
+      c.closeAfter =
+        false;
     c.kept = null;
     c.keptFrom = c.keptTo = 0;
     if (c.out !== null && this.#spare.length < 64) this.#spare.push(c.out);

@@ -116,7 +116,8 @@ function detect(socket: net.Socket, detectMs: number, done: (first: Uint8Array) 
     socket.off("end", finish);
     if (!socket.destroyed) done(joined());
   };
-  const joined = () => (pieces.length === 1 ? pieces[0] as Uint8Array : Buffer.concat(pieces, length));
+  const joined =
+    () => (pieces.length === 1 ? pieces[0] as Uint8Array : Buffer.concat(pieces, length));
   const onReadable = () => {
     let piece: Uint8Array | null;
     while ((piece = socket.read() as Uint8Array | null) !== null) {

@@ -24,7 +24,13 @@ export interface ClientOwner {
    * The exchange left this connection; `reusable`: it may be used again. `status` is the response's,
    * 0 without one; `ms` since the request was sent.
    */
-  released(client: Http1Client, reusable: boolean, status: number, ms: number, failed: boolean): void;
+  released(
+    client: Http1Client,
+    reusable: boolean,
+    status: number,
+    ms: number,
+    failed: boolean,
+  ): void;
   /** The connection ended; after `connected`. */
   disconnected(): void;
   /** A kept connection was closed by the peer before anything came back: try again on a new one. */
@@ -213,7 +219,9 @@ export class Http1Client implements Core, Sink {
     if (n < 0) {
       this.#broken(
         "upstream-protocol",
-        n === TOO_LARGE ? `sent a head over ${this.#owner.maxHeadBytes} bytes` : "answered what is not HTTP/1",
+        n === TOO_LARGE
+          ? `sent a head over ${this.#owner.maxHeadBytes} bytes`
+          : "answered what is not HTTP/1",
       );
       this.#shut("reset");
       return to - from;
@@ -284,8 +292,9 @@ export class Http1Client implements Core, Sink {
     if (this.#tunnel && this.#reply !== null) {
       const reply = this.#reply;
       this.#leave(false, why !== null);
-      if (why !== null) reply.abort(new MeshError("upstream-closed", `${this.#owner.name} reset the tunnel`));
-      else if (!this.#tunnelEnded) reply.end();
+      if (why !== null) {
+        reply.abort(new MeshError("upstream-closed", `${this.#owner.name} reset the tunnel`));
+      } else if (!this.#tunnelEnded) reply.end();
     } else this.#gone(why);
     if (this.#open) this.#owner.disconnected();
     this.#open = false;
@@ -301,11 +310,18 @@ export class Http1Client implements Core, Sink {
     const { name } = this.#owner;
     if (!this.#open) {
       const kind = why?.kind === "reset" || why === null ? "connect" : why.kind;
-      this.#broken(kind, `did not accept the connection: ${why?.message ?? "closed"}`, `Connect to ${name} failed`);
+      this.#broken(
+        kind,
+        `did not accept the connection: ${why?.message ?? "closed"}`,
+        `Connect to ${name} failed`,
+      );
       return;
     }
     const whole = x.request.bodyLength === 0 || !this.#bodyOut;
-    if (!this.#bytesIn && this.#used > 1 && whole && this.#requestDone && IDEMPOTENT.has(x.request.method)) {
+    if (
+      !this.#bytesIn && this.#used > 1 && whole && this.#requestDone &&
+      IDEMPOTENT.has(x.request.method)
+    ) {
       this.#leave(false, true);
       this.#successor = this.#owner.again(x, reply);
       this.#successor.end();
@@ -318,7 +334,9 @@ export class Http1Client implements Core, Sink {
     const reply = this.#reply;
     const headSent = this.#reading;
     this.#leave(false, true);
-    const text = says === undefined ? `${this.#owner.name} ${what}` : `${says}: ${what.replace(/^[^:]*: /, "")}`;
+    const text = says === undefined
+      ? `${this.#owner.name} ${what}`
+      : `${says}: ${what.replace(/^[^:]*: /, "")}`;
     const error = new MeshError(kind, text);
     if (headSent) reply?.abort(error);
     else reply?.fail(error);

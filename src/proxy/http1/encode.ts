@@ -141,7 +141,9 @@ function replaced(head: Head, i: number): boolean {
   for (const edit of head.edits) {
     if (edit.op === "add" || edit.name.codec) continue;
     const k = i * 4;
-    if ((head.spans[k + 1] as number) - (head.spans[k] as number) !== edit.name.bytes.length) continue;
+    if ((head.spans[k + 1] as number) - (head.spans[k] as number) !== edit.name.bytes.length) {
+      continue;
+    }
     if (head.find(edit.name, i) === i) return true;
   }
   return false;

@@ -71,7 +71,9 @@ export class EndpointClient implements ClientOwner {
 
   #connect(x: Exchange, reply: Reply): Sink {
     if (this.open >= this.#o.maxOpen) {
-      reply.fail(new MeshError("overload", `${this.name} has ${this.open} connections, which is the limit`));
+      reply.fail(
+        new MeshError("overload", `${this.name} has ${this.open} connections, which is the limit`),
+      );
       return NOTHING_MORE;
     }
     const client = new Http1Client(this.#o.driver, this);
@@ -94,7 +96,13 @@ export class EndpointClient implements ClientOwner {
     this.#load.disconnected();
   }
 
-  released(client: Http1Client, reusable: boolean, status: number, ms: number, failed: boolean): void {
+  released(
+    client: Http1Client,
+    reusable: boolean,
+    status: number,
+    ms: number,
+    failed: boolean,
+  ): void {
     if (this.#busy.delete(client)) this.#load.ended(status, ms, failed);
     else {
       const at = this.#idle.indexOf(client);
@@ -119,7 +127,10 @@ export class EndpointClient implements ClientOwner {
   #reap(): void {
     const { now } = this.#o.driver;
     let old = 0;
-    while (old < this.#idle.length && now - (this.#idle[old] as Http1Client).idleSinceMs >= this.#o.idleMs) old++;
+    while (
+      old < this.#idle.length &&
+      now - (this.#idle[old] as Http1Client).idleSinceMs >= this.#o.idleMs
+    ) old++;
     for (const client of this.#idle.splice(0, old)) client.discard();
     const oldest = this.#idle[0];
     if (oldest !== undefined) {

@@ -127,7 +127,9 @@ export function parseResponse(
   const a = (buf[p + 9] as number) - 48;
   const b = (buf[p + 10] as number) - 48;
   const c = (buf[p + 11] as number) - 48;
-  if (minor < 0 || minor > 9 || a < 1 || a > 9 || b < 0 || b > 9 || c < 0 || c > 9) return MALFORMED;
+  if (minor < 0 || minor > 9 || a < 1 || a > 9 || b < 0 || b > 9 || c < 0 || c > 9) {
+    return MALFORMED;
+  }
   head.minor = minor > 1 ? 1 : minor;
   head.status = a * 100 + b * 10 + c;
   let q = p + 12;
@@ -160,7 +162,11 @@ function parseFields(
   const { spans, marks } = head;
   seen.contentLength = -1;
   seen.hosts = 0;
-  seen.connection = seen.upgrade = seen.expectContinue = seen.expectOther = false;
+  seen.connection =
+    seen.upgrade =
+    seen.expectContinue =
+    seen.expectOther =
+      false;
   seen.transferEncoding = 0;
   let p = start;
   let count = 0;
@@ -219,8 +225,9 @@ function classify(
       return FIELD_HOST;
     case 6:
       if (!is(buf, from, "expect")) break;
-      if (valueTo - valueFrom === 12 && is(buf, valueFrom, "100-continue")) seen.expectContinue = true;
-      else seen.expectOther = true;
+      if (valueTo - valueFrom === 12 && is(buf, valueFrom, "100-continue")) {
+        seen.expectContinue = true;
+      } else seen.expectOther = true;
       return FIELD_HOP;
     case 7:
       if (is(buf, from, "upgrade")) {
@@ -237,7 +244,9 @@ function classify(
     case 14: {
       if (!is(buf, from, "content-length")) break;
       // A second one, even of the same value, is a sign of an attack (RFC 9112 §6.3).
-      if (seen.contentLength >= 0 || valueFrom === valueTo || valueTo - valueFrom > 15) return MALFORMED;
+      if (seen.contentLength >= 0 || valueFrom === valueTo || valueTo - valueFrom > 15) {
+        return MALFORMED;
+      }
       let n = 0;
       for (let i = valueFrom; i < valueTo; i++) {
         const digit = (buf[i] as number) - 48;
@@ -297,7 +306,9 @@ function finishRequest(head: RequestHead): number | null {
     let p = base + head.targetFrom;
     const end = base + head.targetTo;
     while (p < end && buf[p] !== COLON) p++;
-    if (p + 3 > end || buf[p + 1] !== 47 || buf[p + 2] !== 47 || !isHttpScheme(head, p)) return MALFORMED;
+    if (p + 3 > end || buf[p + 1] !== 47 || buf[p + 2] !== 47 || !isHttpScheme(head, p)) {
+      return MALFORMED;
+    }
     p += 3;
     head.authorityFrom = p - base;
     while (p < end && buf[p] !== 47 && buf[p] !== 63) p++;
@@ -322,7 +333,8 @@ function finishRequest(head: RequestHead): number | null {
 function isHttpScheme(head: RequestHead, colon: number): boolean {
   const from = head.base + head.targetFrom;
   const length = colon - from;
-  return (length === 4 && is(head.buf, from, "http")) || (length === 5 && is(head.buf, from, "https"));
+  return (length === 4 && is(head.buf, from, "http")) ||
+    (length === 5 && is(head.buf, from, "https"));
 }
 
 /** host[:port] characters only: no userinfo, no path, no spaces. */
@@ -332,7 +344,10 @@ function validAuthority(head: RequestHead): boolean {
     const c = buf[base + i] as number;
     const alnum = (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
     // - . _ ~ : [ ] and percent-encoding
-    if (!alnum && c !== 45 && c !== 46 && c !== 95 && c !== 126 && c !== 58 && c !== 91 && c !== 93 && c !== 37) {
+    if (
+      !alnum && c !== 45 && c !== 46 && c !== 95 && c !== 126 && c !== 58 && c !== 91 && c !== 93 &&
+      c !== 37
+    ) {
       return false;
     }
   }
@@ -349,7 +364,9 @@ function finishResponse(head: ResponseHead, toHead: boolean, toConnect: boolean)
     head.bodyLength = seen.contentLength >= 0 ? seen.contentLength : UNTIL_CLOSE;
   }
   // What a HEAD answer declares is not sent; `declared` stays in its fields.
-  if (toHead || status < 200 || status === 204 || status === 304 || head.tunnel) head.bodyLength = 0;
+  if (toHead || status < 200 || status === 204 || status === 304 || head.tunnel) {
+    head.bodyLength = 0;
+  }
   finishConnection(head);
   if (head.bodyLength === UNTIL_CLOSE) head.close = true;
   return null;

@@ -3,13 +3,26 @@
 
 import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
-import { type ConnInfo, Exchange, type HttpService, type Reply, type Sink } from "../../core/exchange.ts";
+import {
+  type ConnInfo,
+  Exchange,
+  type HttpService,
+  type Reply,
+  type Sink,
+} from "../../core/exchange.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
 import { BAD_CHUNK, BodyReader, CHUNK_OVERHEAD, writeChunkSize } from "./body.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
-import { INCOMPLETE, MALFORMED, parseRequest, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./parse.ts";
+import {
+  INCOMPLETE,
+  MALFORMED,
+  parseRequest,
+  TOO_LARGE,
+  UNKNOWN_CODING,
+  WRONG_VERSION,
+} from "./parse.ts";
 
 /** What all connections of a listener share. */
 export interface ServerOptions {
@@ -47,6 +60,8 @@ const COPY_BYTES = 16 * 1024;
 export class Http1Server implements Core, Reply {
   /** Set by whoever sends the response; called when the client can take more. */
   wake: (() => void) | null = null;
+  /** Called once when the connection is gone, whoever ended it. */
+  onGone: (() => void) | null = null;
   readonly #driver: Driver;
   readonly #options: ServerOptions;
   readonly #x: Exchange;
@@ -105,18 +120,18 @@ export class Http1Server implements Core, Reply {
     this.wake?.();
   }
 
-  ended(ch: Chan): void {
+  ended(): void {
     this.#fin = true;
     if (this.#state === TUNNEL) {
       this.#sink?.end();
       if (this.#replyEnded) this.#finishTunnel();
     } else if (this.#state === HEAD || this.#state === LINGER) {
       this.#stop();
-      this.#driver.close(ch, "flush");
+      this.#shut("flush");
     } else if (this.#state === BODY) {
       // The rest of the body will never come.
       this.#lost("the client ended the connection within a request body");
-      this.#driver.close(ch, "reset");
+      this.#shut("reset");
     }
     // WAIT: a client that half-closed still gets its response.
     this.#close = true;
@@ -124,6 +139,18 @@ export class Http1Server implements Core, Reply {
 
   closed(_ch: Chan, why: ChanError | null): void {
     this.#lost(`the client went away (${why?.message ?? "closed"})`);
+    this.#gone();
+  }
+
+  #shut(how: "flush" | "reset"): void {
+    this.#driver.close(this.#ch, how);
+    this.#gone();
+  }
+
+  #gone(): void {
+    const tell = this.onGone;
+    this.onGone = null;
+    tell?.();
   }
 
   #lost(text: string): void {
@@ -142,10 +169,13 @@ export class Http1Server implements Core, Reply {
   }
 
   #timedOut(): void {
-    if (this.#state === HEAD && this.#scanned === 0) this.#driver.close(this.#ch, "flush"); // idle
+    if (this.#state === HEAD && this.#scanned === 0) this.#shut("flush"); // idle
     else if (this.#state === HEAD) {
-      this.#refuse(new MeshError("bad-request", `No whole request head within ${this.#options.headMs} ms`), 408);
-    } else if (this.#state === LINGER) this.#driver.close(this.#ch, "flush");
+      this.#refuse(
+        new MeshError("bad-request", `No whole request head within ${this.#options.headMs} ms`),
+        408,
+      );
+    } else if (this.#state === LINGER) this.#shut("flush");
   }
 
   // --- requests ---------------------------------------------------------------------------------
@@ -159,7 +189,9 @@ export class Http1Server implements Core, Reply {
     if (this.#scanned > 0 && !this.#headComplete(buf, start, to)) return start - from;
     const n = parseRequest(x.request, buf, start, to, this.#options.maxHeadBytes);
     if (n === INCOMPLETE) {
-      if (this.#scanned === 0) this.#driver.timers.arm(this.#timer, this.#driver.now + this.#options.headMs);
+      if (this.#scanned === 0) {
+        this.#driver.timers.arm(this.#timer, this.#driver.now + this.#options.headMs);
+      }
       this.#scanned = to - start;
       return start - from;
     }
@@ -204,9 +236,13 @@ export class Http1Server implements Core, Reply {
   #refuseHead(code: number): void {
     const { maxHeadBytes } = this.#options;
     if (code === TOO_LARGE) {
-      this.#refuse(new MeshError("head-too-large", `The request head is larger than ${maxHeadBytes} bytes`));
+      this.#refuse(
+        new MeshError("head-too-large", `The request head is larger than ${maxHeadBytes} bytes`),
+      );
     } else if (code === UNKNOWN_CODING) {
-      this.#refuse(new MeshError("unsupported", "The request has a transfer coding other than chunked"));
+      this.#refuse(
+        new MeshError("unsupported", "The request has a transfer coding other than chunked"),
+      );
     } else if (code === WRONG_VERSION) {
       this.#refuse(new MeshError("bad-request", "The request is not HTTP/1.0 or HTTP/1.1"), 505);
     } else if (code === MALFORMED) {
@@ -321,7 +357,7 @@ export class Http1Server implements Core, Reply {
     this.#stop();
     this.#x.finish();
     // A response that was cut short must not look whole.
-    this.#driver.close(this.#ch, "reset");
+    this.#shut("reset");
   }
 
   fail(why: MeshError): void {
@@ -342,7 +378,7 @@ export class Http1Server implements Core, Reply {
   #finishTunnel(): void {
     this.#sink = null;
     this.#x.finish();
-    this.#driver.close(this.#ch, "flush");
+    this.#shut("flush");
   }
 
   /** The response is complete. */
@@ -361,7 +397,7 @@ export class Http1Server implements Core, Reply {
     if (this.#close) {
       this.#stop();
       this.#state = LINGER;
-      this.#driver.close(this.#ch, "flush");
+      this.#shut("flush");
       return;
     }
     this.#state = HEAD;

@@ -1,0 +1,173 @@
+// One port of the local application: its policy, and the way to the application. Target rate;
+// connections hold it, requests only read it.
+
+import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
+import type { ConnectTo, Driver, PeerTls } from "../../core/driver.ts";
+import type { Labels } from "../../core/sheet.ts";
+import { isPodLocal } from "../../model/loopback.ts";
+import {
+  type Authorization,
+  authorize,
+  type Client,
+  type ServerPolicy,
+} from "../../model/policy.ts";
+import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
+import { EndpointClient } from "../http1/endpoint-client.ts";
+import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
+
+/** What all ports share. Per process. */
+export interface InboundOptions {
+  readonly driver: Driver;
+  readonly metrics: ProxyMetrics;
+  readonly discovery: Discovery;
+  readonly podIps: readonly string[];
+  readonly sourceIp: string | null;
+  /** Where the application listens on a port; null: there is no such port. */
+  application(port: number): SocketAddr;
+  readonly connectMs: number;
+  readonly poolIdleMs: number;
+  readonly maxIdle: number;
+  readonly maxInFlight: number;
+  readonly maxHeadBytes: number;
+}
+
+/** The policy's answer for one client. */
+export interface Decision {
+  readonly policy: ServerPolicy;
+  readonly authorization: Authorization | null;
+  /** Labels of what was decided, as in Linkerd's metrics. */
+  readonly labels: Labels;
+}
+
+export class InboundPort {
+  readonly port: number;
+  readonly options: InboundOptions;
+  readonly watched: Watched<InboundSnapshot>;
+  readonly application: SocketAddr;
+  readonly connect: ConnectTo;
+  readonly client: EndpointClient;
+  /** Connections that use it. */
+  users = 0;
+  readonly #series = new Map<string, RequestSeries>();
+  readonly #connections = new Map<string, ConnectionSeries>();
+
+  constructor(port: number, o: InboundOptions) {
+    this.port = port;
+    this.options = o;
+    this.watched = o.discovery.inbound(port);
+    this.application = o.application(port);
+    this.connect = { addr: this.application, from: o.sourceIp, timeoutMs: o.connectMs, tls: null };
+    const tcp = new ConnectionSeries(o.metrics, {
+      direction: "inbound",
+      peer: "dst",
+      tls: "no_identity",
+      no_tls_reason: "loopback",
+    });
+    this.client = new EndpointClient({
+      driver: o.driver,
+      connect: this.connect,
+      name: `the application at ${formatSocketAddr(this.application)}`,
+      preface: null,
+      maxHeadBytes: o.maxHeadBytes,
+      idleMs: o.poolIdleMs,
+      maxIdle: o.maxIdle,
+      maxOpen: o.maxInFlight,
+    }, {
+      connected: () => tcp.opened(),
+      disconnected: () => tcp.closed(),
+      started: () => {},
+      answered: () => {},
+      ended: () => {},
+    });
+  }
+
+  /** Decides for a client by the newest policy; null before there is one. */
+  decide(client: Client): Decision | null {
+    const snapshot = this.watched.value;
+    if (snapshot === null) return null;
+    const { policy } = snapshot;
+    // As Linkerd: what the pod says to itself is allowed by an implicit authorization.
+    const authorization = isPodLocal(client.ip, this.options.podIps)
+      ? LOCALHOST
+      : authorize(policy, client);
+    return { policy, authorization, labels: this.#labels(policy, authorization, client) };
+  }
+
+  /** `request_total` and its kin for a decision and a route; connection rate. */
+  requests(decision: Decision, route: RouteSnapshot | null): RequestSeries {
+    const labels: Labels = {
+      ...decision.labels,
+      route_group: "",
+      route_kind: route === null || route.route.name === "default" ? "default" : "HTTPRoute",
+      route_name: route?.route.name ?? "default",
+    };
+    return memo(this.#series, labels, () => new RequestSeries(this.options.metrics, labels));
+  }
+
+  /** `tcp_*` of connections from a kind of peer. */
+  connections(tls: PeerTls | null): ConnectionSeries {
+    const labels: Labels = {
+      direction: "inbound",
+      peer: "src",
+      ...targetLabels(this.application),
+      ...tlsLabels(tls),
+    };
+    return memo(
+      this.#connections,
+      labels,
+      () => new ConnectionSeries(this.options.metrics, labels),
+    );
+  }
+
+  #labels(policy: ServerPolicy, authorization: Authorization | null, client: Client): Labels {
+    const { origin } = policy;
+    return {
+      direction: "inbound",
+      ...targetLabels(this.application),
+      ...tlsLabels(client.meshed ? { identity: client.identity, alpn: null } : null),
+      srv_group: origin.group,
+      srv_kind: origin.kind,
+      srv_name: origin.name,
+      srv_port: String(this.port),
+      ...(authorization === null ? {} : {
+        authz_group: authorization.origin.group,
+        authz_kind: authorization.origin.kind,
+        authz_name: authorization.origin.name,
+      }),
+    };
+  }
+}
+
+const LOCALHOST: Authorization = {
+  origin: { group: "", kind: "default", namespace: "", name: "localhost", port: 0 },
+  networks: [],
+  authentication: { kind: "unauthenticated" },
+};
+
+/** Most series per port: clients choose identities, within what the CA signs. */
+const MAX_MEMO = 10_000;
+
+function memo<T>(map: Map<string, T>, labels: Labels, make: () => T): T {
+  const key = JSON.stringify(labels);
+  let value = map.get(key);
+  if (value === undefined) {
+    if (map.size >= MAX_MEMO) map.clear();
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
+
+function targetLabels(addr: SocketAddr): Labels {
+  return {
+    target_addr: formatSocketAddr(addr),
+    target_ip: addr.ip,
+    target_port: String(addr.port),
+  };
+}
+
+function tlsLabels(tls: PeerTls | null): Labels {
+  return tls === null
+    ? { tls: "no_identity", no_tls_reason: "no_tls_from_remote" }
+    : { tls: "true", client_id: tls.identity ?? "" };
+}

@@ -1,0 +1,164 @@
+// The inbound path of a request, top down. Built once per connection, since who the client is and what
+// it may do are facts of the connection; `inbound/accept.ts` comes before, the application after.
+
+import type { ConnInfo, Exchange, HttpLayer, HttpService } from "../../core/exchange.ts";
+import { MeshError } from "../../core/errors.ts";
+import { headerName } from "../../core/head.ts";
+import { isFailure } from "../../model/route.ts";
+import type { InboundSnapshot, RouteSnapshot } from "../discovery/discovery.ts";
+import { endFilters, requestFilters, responseFilters } from "../http/filters.ts";
+import { matchRoute } from "../http/match-route.ts";
+import { NOTHING_MORE } from "../http/sinks.ts";
+import type { RequestSeries } from "../metrics.ts";
+import type { Decision, InboundPort } from "./port.ts";
+
+const CLIENT_ID = headerName("l5d-client-id");
+
+/** What is known of the connection, looked at again only when the policy changed. */
+class Standing {
+  readonly port: InboundPort;
+  readonly conn: ConnInfo;
+  decision: Decision | null = null;
+  #snapshot: InboundSnapshot | null = null;
+  #series = new Map<RouteSnapshot | null, RequestSeries>();
+
+  constructor(port: InboundPort, conn: ConnInfo) {
+    this.port = port;
+    this.conn = conn;
+  }
+
+  get snapshot(): InboundSnapshot | null {
+    return this.#snapshot;
+  }
+
+  refresh(): void {
+    const { value } = this.port.watched;
+    if (value === this.#snapshot) return;
+    this.#snapshot = value;
+    this.#series = new Map();
+    const { remote, tls } = this.conn;
+    this.decision = this.port.decide({
+      ip: remote.ip,
+      meshed: tls !== null,
+      identity: tls?.identity ?? null,
+    });
+  }
+
+  series(route: RouteSnapshot | null): RequestSeries | null {
+    let series = this.#series.get(route);
+    if (series === undefined && this.decision !== null) {
+      series = this.port.requests(this.decision, route);
+      this.#series.set(route, series);
+    }
+    return series ?? null;
+  }
+}
+
+/** The service of one connection to one port. */
+export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
+  const standing = new Standing(port, conn);
+  return compose(
+    // Counts, and refuses what is over the bound.
+    (inner) => countRequests(standing, inner),
+    // Whether this client may speak to the port at all.
+    (inner) => authorizeClient(standing, inner),
+    // Chooses the route; from here on its filters are known.
+    (inner) => route(standing, inner),
+    // Tells the application who asks, and nobody else can.
+    (inner) => clientIdentity(standing, inner),
+    (inner) => requestFilters(inner),
+    (inner) => responseFilters(inner),
+    // The application.
+    (x, reply) => port.client.dispatch(x, reply),
+  );
+}
+
+function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
+  let service = layers.at(-1) as HttpService;
+  for (let i = layers.length - 2; i >= 0; i--) service = (layers[i] as HttpLayer)(service);
+  return service;
+}
+
+function countRequests(standing: Standing, inner: HttpService): HttpService {
+  const { driver, metrics, maxInFlight } = standing.port.options;
+  let active = 0;
+  const ended = (x: Exchange) => {
+    active--;
+    endFilters(x, driver.now);
+    const route = x.route as RouteSnapshot | null;
+    const failed = x.status === 0 || isFailure(x.status, route?.route.responseClasses ?? []);
+    standing.series(route)?.ended(x.status, failed, driver.now - x.startedMs);
+    if (x.error !== null && x.error.kind !== "client-gone" && x.error.kind !== "unauthorized") {
+      metrics.count(metrics.inboundErrors, { error: x.error.kind });
+    }
+  };
+  return (x, reply) => {
+    active++;
+    x.onEnd = ended;
+    if (active > maxInFlight) {
+      reply.fail(
+        new MeshError("overload", `${maxInFlight} requests are in flight, which is the limit`),
+      );
+      return NOTHING_MORE;
+    }
+    return inner(x, reply);
+  };
+}
+
+function authorizeClient(standing: Standing, inner: HttpService): HttpService {
+  const { port, conn } = standing;
+  const { metrics } = port.options;
+  return (x, reply) => {
+    standing.refresh();
+    const { decision } = standing;
+    if (decision === null) {
+      reply.fail(
+        new MeshError("policy", port.watched.why || `No policy for port ${port.port} yet`),
+      );
+      return NOTHING_MORE;
+    }
+    if (decision.authorization === null) {
+      metrics.count(metrics.authzDeny, decision.labels);
+      const who = conn.tls?.identity ?? `${conn.remote.ip} without a mesh identity`;
+      reply.fail(
+        new MeshError(
+          "unauthorized",
+          `${who} is not authorized on ${decision.policy.origin.name} port ${port.port}`,
+        ),
+      );
+      return NOTHING_MORE;
+    }
+    return inner(x, reply);
+  };
+}
+
+function route(standing: Standing, inner: HttpService): HttpService {
+  const { metrics } = standing.port.options;
+  return (x, reply) => {
+    const matched = matchRoute(standing.snapshot?.routes ?? [], x.request);
+    if (matched === null) {
+      metrics.count(metrics.routeNotFound, standing.decision?.labels ?? {});
+      reply.fail(
+        new MeshError(
+          "no-route",
+          `No route matches ${x.request.method} ${x.request.path.slice(0, 200)}`,
+        ),
+      );
+      return NOTHING_MORE;
+    }
+    x.route = matched;
+    x.chain = matched.chain;
+    standing.series(matched)?.started();
+    return inner(x, reply);
+  };
+}
+
+function clientIdentity(standing: Standing, inner: HttpService): HttpService {
+  const identity = standing.conn.tls?.identity ?? null;
+  // Received `l5d-…` fields are dropped by the encoder, so that without an identity there is none.
+  if (identity === null) return inner;
+  return (x, reply) => {
+    x.request.set(CLIENT_ID, identity);
+    return inner(x, reply);
+  };
+}

@@ -1,0 +1,148 @@
+// One endpoint of a destination as the balancer sees it: its load, its connections, its metrics.
+// Lives as long as it is in the set, across snapshots.
+
+import type { ConnectTo, Driver } from "../../core/driver.ts";
+import { formatSocketAddr } from "../../core/addr.ts";
+import type { Labels } from "../../core/sheet.ts";
+import type { Endpoint } from "../../model/endpoint.ts";
+import { isPodLocal } from "../../model/loopback.ts";
+import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
+import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
+import { encodeTransportHeader } from "../transport-header.ts";
+import { PeakEwma } from "./peak-ewma.ts";
+
+/** How this proxy reaches endpoints. Per process. */
+export interface ReachOptions {
+  readonly driver: Driver;
+  readonly metrics: ProxyMetrics;
+  readonly sourceIp: string | null;
+  readonly podIps: readonly string[];
+  readonly connectMs: number;
+  readonly poolIdleMs: number;
+  readonly maxIdle: number;
+  readonly maxOpen: number;
+  readonly maxHeadBytes: number;
+}
+
+const ALPN = "transport.l5d.io/v1";
+
+/** What `connect` needs to reach an endpoint. Mesh TLS whenever the endpoint has an identity. */
+export function connectTo(endpoint: Endpoint, o: ReachOptions): ConnectTo {
+  const { identity, transportPort, addr } = endpoint;
+  const local = isPodLocal(addr.ip, o.podIps);
+  const tls = identity === null || local ? null : {
+    serverName: identity.serverName,
+    identity: identity.name,
+    alpn: transportPort > 0 ? ALPN : null,
+  };
+  const port = tls !== null && transportPort > 0 ? transportPort : addr.port;
+  return { addr: { ip: addr.ip, port }, from: o.sourceIp, timeoutMs: o.connectMs, tls };
+}
+
+/** The transport header of a connection to it, or null when it is reached directly. */
+export function prefaceFor(
+  endpoint: Endpoint,
+  to: ConnectTo,
+  protocol: "http1" | "opaque",
+): Uint8Array | null {
+  if (to.tls === null || endpoint.transportPort === 0) return null;
+  return encodeTransportHeader({ port: endpoint.addr.port, name: "", protocol });
+}
+
+export class EndpointState implements LoadListener {
+  readonly endpoint: Endpoint;
+  readonly name: string;
+  readonly ewma: PeakEwma;
+  readonly client: EndpointClient;
+  readonly requests: RequestSeries;
+  readonly #tcp: ConnectionSeries;
+  readonly #o: ReachOptions;
+  readonly #isFailure: (status: number) => boolean;
+  readonly connect: ConnectTo;
+  /** Open connections. */
+  connections = 0;
+
+  constructor(
+    endpoint: Endpoint,
+    authority: string,
+    o: ReachOptions,
+    ewma: { defaultRttMs: number; decayMs: number },
+    isFailure: (status: number) => boolean,
+  ) {
+    this.endpoint = endpoint;
+    this.name = formatSocketAddr(endpoint.addr);
+    this.#o = o;
+    this.#isFailure = isFailure;
+    this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now);
+    this.connect = connectTo(endpoint, o);
+    const labels = endpointLabels(endpoint, authority, this.connect, o);
+    this.requests = new RequestSeries(o.metrics, labels);
+    this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
+    this.client = new EndpointClient({
+      driver: o.driver,
+      connect: this.connect,
+      name: this.name,
+      preface: prefaceFor(endpoint, this.connect, "http1"),
+      maxHeadBytes: o.maxHeadBytes,
+      idleMs: o.poolIdleMs,
+      maxIdle: o.maxIdle,
+      maxOpen: o.maxOpen,
+    }, this);
+  }
+
+  connected(): void {
+    this.connections++;
+    this.#tcp.opened();
+    if (this.connect.tls !== null) this.#o.metrics.mtlsConnections++;
+    else if (!isPodLocal(this.endpoint.addr.ip, this.#o.podIps)) {
+      this.#o.metrics.plaintextConnections++;
+    }
+  }
+
+  disconnected(): void {
+    this.connections--;
+    this.#tcp.closed();
+  }
+
+  started(): void {
+    this.ewma.pending++;
+    this.requests.started();
+  }
+
+  answered(ms: number): void {
+    this.ewma.pending--;
+    this.ewma.observe(ms, this.#o.driver.now);
+  }
+
+  /** A status means that `answered` came first. */
+  ended(status: number, ms: number, failed: boolean): void {
+    if (status === 0) this.ewma.pending--;
+    this.requests.ended(status, failed || this.#isFailure(status), ms);
+  }
+}
+
+function endpointLabels(
+  endpoint: Endpoint,
+  authority: string,
+  to: ConnectTo,
+  o: ReachOptions,
+): Labels {
+  const labels: Record<string, string> = {
+    direction: "outbound",
+    authority,
+    target_addr: formatSocketAddr(endpoint.addr),
+    target_ip: endpoint.addr.ip,
+    target_port: String(endpoint.addr.port),
+  };
+  if (to.tls !== null) {
+    labels["tls"] = "true";
+    labels["server_id"] = to.tls.identity;
+  } else {
+    labels["tls"] = "no_identity";
+    labels["no_tls_reason"] = isPodLocal(endpoint.addr.ip, o.podIps)
+      ? "loopback"
+      : "not_provided_by_service_discovery";
+  }
+  for (const [key, value] of Object.entries(endpoint.labels)) labels[`dst_${key}`] = value;
+  return labels;
+}

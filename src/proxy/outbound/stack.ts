@@ -1,0 +1,102 @@
+// The outbound path of a request, top down, in the order in which it meets the layers. Built once per
+// target; `outbound/accept.ts` comes before, the other proxy's `inbound/stack.ts` after.
+
+import { MeshError } from "../../core/errors.ts";
+import type { Exchange, HttpLayer, HttpService } from "../../core/exchange.ts";
+import { isFailure } from "../../model/route.ts";
+import { endFilters, requestFilters } from "../http/filters.ts";
+import { matchRoute } from "../http/match-route.ts";
+import { NOTHING_MORE } from "../http/sinks.ts";
+import { attempts } from "./attempts.ts";
+import { awaitReady } from "./await-ready.ts";
+import { balance } from "./balance.ts";
+import type { RouteState, Target } from "./target.ts";
+import { tunnel } from "./tunnel.ts";
+
+/** What the stack is configured with. Per process. */
+export interface OutboundOptions {
+  readonly failfastMs: number;
+  readonly queueCapacity: number;
+  readonly replayMaxBytes: number;
+  readonly maxInFlight: number;
+  readonly random: () => number;
+}
+
+/** The service of one target. What ends an exchange is told to the first layer, whichever way it ends. */
+export function outboundStack(target: Target, o: OutboundOptions): HttpService {
+  const { driver } = target.reach;
+  return compose(
+    // Counts what the application sees, and refuses what is over the bound.
+    (inner) => countRequests(target, o.maxInFlight, inner),
+    // Holds requests until the control plane has spoken and an endpoint is there.
+    (inner) => awaitReady(target, { ...o, driver }, inner),
+    // CONNECT leaves here: a tunnel has no routes.
+    (inner) => tunnels(tunnel(target, o.random), inner),
+    // Chooses the route; from here on its filters, time-out and classes are known.
+    (inner) => route(target, inner),
+    // Request filters: once, before any attempt.
+    (inner) => requestFilters(inner),
+    // Time-out, retries, response filters.
+    (inner) => attempts(target, driver, o.replayMaxBytes, inner),
+    // One attempt: an endpoint, its connection, the wire.
+    balance(target, o.random),
+  );
+}
+
+function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
+  let service = layers.at(-1) as HttpService;
+  for (let i = layers.length - 2; i >= 0; i--) service = (layers[i] as HttpLayer)(service);
+  return service;
+}
+
+function countRequests(target: Target, maxInFlight: number, inner: HttpService): HttpService {
+  const { metrics, driver } = target.reach;
+  const ended = (x: Exchange) => {
+    target.active--;
+    endFilters(x, driver.now);
+    if (x.route !== null) {
+      const { route, series } = x.route as RouteState;
+      const failed = x.status === 0 || isFailure(x.status, route.responseClasses);
+      series.ended(x.status, failed, driver.now - x.startedMs);
+    }
+    if (x.error !== null && x.error.kind !== "client-gone") {
+      metrics.count(metrics.outboundErrors, { error: x.error.kind });
+    }
+  };
+  return (x, reply) => {
+    target.lastUsedMs = driver.now;
+    target.active++;
+    x.onEnd = ended;
+    if (target.active > maxInFlight) {
+      reply.fail(
+        new MeshError("overload", `${maxInFlight} requests are in flight, which is the limit`),
+      );
+      return NOTHING_MORE;
+    }
+    return inner(x, reply);
+  };
+}
+
+function tunnels(tunnel: HttpService, inner: HttpService): HttpService {
+  return (x, reply) => x.request.isConnect ? tunnel(x, reply) : inner(x, reply);
+}
+
+function route(target: Target, inner: HttpService): HttpService {
+  return (x, reply) => {
+    const matched = matchRoute(target.routes, x.request);
+    if (matched === null) {
+      const { method, path } = x.request;
+      reply.fail(
+        new MeshError(
+          "no-route",
+          `No route of ${target.snapshot?.authority} matches ${method} ${path.slice(0, 200)}`,
+        ),
+      );
+      return NOTHING_MORE;
+    }
+    x.route = matched;
+    x.chain = matched.chain;
+    matched.series.started();
+    return inner(x, reply);
+  };
+}

@@ -1,0 +1,99 @@
+// Bytes between an accepted connection and one that is made for it: opaque TCP. Half-closes pass
+// through; a side that is slow stops the other.
+
+import type { Chan, ChanError, ConnectTo, Core, Driver } from "../../core/driver.ts";
+
+/** What the owner of a forwarded connection wants to know. */
+export interface ForwardEvents {
+  /** The other side is connected. */
+  connected(): void;
+  /** Both sides are gone. `why` names what ended it early, or null. Once. */
+  ended(why: string | null): void;
+}
+
+/** The core of the accepted side. Connects when it is opened or adopted with `begin`. */
+export class Forward implements Core {
+  readonly #driver: Driver;
+  readonly #to: ConnectTo;
+  readonly #preface: Uint8Array | null;
+  readonly #events: ForwardEvents;
+  #near: Chan = 0;
+  #far: Chan = 0;
+  #farOpen = false;
+  #nearEnded = false;
+  #over = false;
+  onGone: (() => void) | null = null;
+
+  constructor(driver: Driver, to: ConnectTo, preface: Uint8Array | null, events: ForwardEvents) {
+    this.#driver = driver;
+    this.#to = to;
+    this.#preface = preface;
+    this.#events = events;
+  }
+
+  opened(ch: Chan): void {
+    this.begin(ch);
+  }
+
+  /** Starts for a channel that was open before. */
+  begin(ch: Chan): void {
+    this.#near = ch;
+    this.#far = this.#driver.connect(this.#to, {
+      opened: (far) => this.#farOpened(far),
+      feed: (_far, buf, from, to) => {
+        if (!this.#driver.send(this.#near, buf, from, to)) this.#driver.pause(this.#far);
+        return to - from;
+      },
+      writable: () => this.#driver.resume(this.#near),
+      ended: () => this.#driver.shutdown(this.#near),
+      closed: (_far, why) =>
+        this.#finish(why === null ? null : `the application: ${why.message}`, "far"),
+    });
+  }
+
+  #farOpened(far: Chan): void {
+    this.#far = far;
+    this.#farOpen = true;
+    if (this.#preface !== null) this.#driver.send(far, this.#preface, 0, this.#preface.length);
+    this.#events.connected();
+    this.#driver.resume(this.#near);
+    if (this.#nearEnded) this.#driver.shutdown(far);
+  }
+
+  feed(ch: Chan, buf: Uint8Array, from: number, to: number): number {
+    if (!this.#farOpen) {
+      this.#driver.pause(ch); // the driver keeps what came
+      return 0;
+    }
+    if (!this.#driver.send(this.#far, buf, from, to)) this.#driver.pause(ch);
+    return to - from;
+  }
+
+  writable(): void {
+    this.#driver.resume(this.#far);
+  }
+
+  ended(): void {
+    this.#nearEnded = true;
+    if (this.#farOpen) this.#driver.shutdown(this.#far);
+  }
+
+  closed(_ch: Chan, why: ChanError | null): void {
+    this.#finish(why === null ? null : `the client: ${why.message}`, "near");
+  }
+
+  /** Ends both sides at once, for a policy that changed. */
+  terminate(why: string): void {
+    this.#finish(why, "none");
+  }
+
+  #finish(why: string | null, gone: "near" | "far" | "none"): void {
+    if (this.#over) return;
+    this.#over = true;
+    const how = why === null ? "flush" : "reset";
+    if (gone !== "near") this.#driver.close(this.#near, how);
+    if (gone !== "far") this.#driver.close(this.#far, how);
+    this.#events.ended(why);
+    this.onGone?.();
+  }
+}
