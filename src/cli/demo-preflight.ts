@@ -27,6 +27,7 @@ function reason(e: NodeJS.ErrnoException): string {
     case "EADDRINUSE":
       return "is taken by another process";
     case "EADDRNOTAVAIL":
+    case "EINVAL": // what Deno says of it
       return "is not an address of this machine";
     case "EACCES":
       return "may not be used by this user";

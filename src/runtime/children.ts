@@ -39,7 +39,7 @@ export interface Child {
   readonly name: string;
   readonly pid: number;
   readonly running: boolean;
-  /** The newest line on stderr, or on stdout when there was none; for messages. */
+  /** The newest line on stderr that tells something, or on stdout when there was none; for messages. */
   readonly lastLine: string;
   /** Writes a line to its stdin; does nothing when it has ended. */
   send(line: string): void;
@@ -77,7 +77,8 @@ export class ChildGroup {
     const spawned = spawn(process.execPath, runtimeArgs(this.#tether, plan), {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
-      env: { ...inherited(), ...plan.env },
+      // messages are passed on, and perhaps to a file
+      env: { ...inherited(), NO_COLOR: "1", ...plan.env },
     });
     const child = new Running(plan.name, spawned, this.#events);
     this.#children.set(child, spawned);
@@ -129,7 +130,9 @@ class Running implements Child {
       events.line(this, "stdout", line);
     });
     eachLine(spawned, "stderr", (line) => {
-      if (line.trim() !== "") this.#lastErr = line.trim();
+      // the line after this one is the source that threw
+      const source = this.#lastErr.startsWith("error: Uncaught");
+      if (isTelling(line) && !source) this.#lastErr = line.trim();
       events.line(this, "stderr", line);
     });
     this.exited = new Promise((resolve) => {
@@ -166,6 +169,11 @@ class Running implements Child {
       this.#spawned.stdin.write(line + "\n");
     }
   }
+}
+
+/** Not what runtimes print around an error: its place in the source, the stack, the version. */
+function isTelling(line: string): boolean {
+  return /^\S/.test(line) && !/^(?:Node\.js v|[}^\])]|(?:file|node):\S+:\d+$)/.test(line);
 }
 
 /** Splits a stream into lines; a longer one is cut, and what is over is dropped. */

@@ -1,0 +1,104 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { FilterCompiler } from "../../src/core/filter.ts";
+import { watchFilters } from "../../src/cli/demo-watch.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const V2 = "22".repeat(32);
+
+/** Watches a folder with the filters `alpha` and `beta`; remembers what is compiled and said. */
+async function watching(compile: FilterCompiler["compile"]) {
+  const dir = await tempDir("watch");
+  for (const name of ["alpha", "beta"]) {
+    await mkdir(dir.join(name, "assembly"), { recursive: true });
+    await writeFile(dir.join(name, "assembly", "index.ts"), "// 1\n");
+  }
+  await mkdir(dir.join("build"));
+  const stop = new AbortController();
+  const said: string[] = [];
+  const compiled: string[] = [];
+  const edited = new Set<string>();
+  let wake = () => {};
+  const say = (line: string) => {
+    said.push(line);
+    wake();
+  };
+  const over = watchFilters({
+    mesh: {
+      adminUrl: "http://127.0.0.1:1",
+      stats: () => Promise.resolve(new Map()),
+      crossing: async (during) => {
+        await during();
+        return { crossed: 0, failed: 0 };
+      },
+    },
+    screen: { message: say, alarm: say, view() {} },
+    stop: stop.signal,
+    edited,
+    done: () => {},
+    folder: dir.path,
+    compiler: {
+      compile: (entry) => {
+        compiled.push(entry);
+        return compile(entry);
+      },
+    },
+  });
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise<void>((resolve) => (wake = resolve));
+  };
+  const edit = async (name: string) => {
+    // the watchers are set up asynchronously: edit again until one sees it
+    const before = compiled.length;
+    while (compiled.length === before) {
+      await writeFile(dir.join(name, "assembly", "index.ts"), `// ${Math.random()}\n`);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  };
+  const end = async () => {
+    stop.abort();
+    await over;
+    await dir[Symbol.asyncDispose]();
+  };
+  return { dir, said, compiled, edited, edit, until, end };
+}
+
+test("an edited filter is compiled, once for several writes, and rolled out", async () => {
+  const w = await watching(() => Promise.resolve({ wasm: new Uint8Array(8), sha256: V2 }));
+  await w.edit("beta");
+  await w.until(() => w.said.length >= 2);
+  assert.match(w.compiled[0]!, /beta\/assembly\/index\.ts$/);
+  assert.match(w.said[0]!, /^beta: compiled in \d+ ms$/);
+  assert.match(w.said[1]!, /^beta: the build before 22222222 goes on serving: the control plane/);
+  assert.equal([...w.edited], ["beta"]);
+  await w.end();
+});
+
+test("a filter that does not compile is one line with its place, and nothing is rolled out", async () => {
+  const w = await watching((entry) =>
+    Promise.resolve({ errors: [`${entry}:3:7: Cannot find name 'x'.`, "another", "a third"] })
+  );
+  await w.edit("alpha");
+  await w.until(() => w.said.length >= 1);
+  assert.match(
+    w.said[0]!,
+    /^alpha: the build before goes on serving: .*alpha\/assembly\/index\.ts:3:7: Cannot find name 'x'\. \(and 2 more\)$/,
+  );
+  assert.is(w.edited.size, 0);
+  await w.end();
+});
+
+test("a compiler that fails is one line, and watching goes on", async () => {
+  const w = await watching(() => Promise.reject(new Error("out of memory")));
+  await w.edit("alpha");
+  await w.until(() => w.said.length >= 1);
+  assert.is(w.said[0], "alpha: the build before goes on serving: out of memory");
+  const before = w.said.length;
+  await w.edit("beta");
+  await w.until(() => w.said.length > before);
+  assert.match(w.said.at(-1)!, /^beta: /);
+  await w.end();
+});
+
+test.run();
