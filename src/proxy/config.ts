@@ -208,7 +208,7 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
     sourceIp: read.get<string | null>("TULLE_PROXY_SOURCE_IP", grammar.parseIp, null),
     filterCacheDir: read.get<string | null>("TULLE_PROXY_FILTER_CACHE_DIR", parsePath, null),
     clusterDomain: read.get("TULLE_PROXY_CLUSTER_DOMAIN", parseDomain, "cluster.local"),
-    namespace: namespaceOf(context) ?? namespaceOf(workload),
+    namespace: namespaceOf(context, workload),
     replayMaxBytes: read.get("TULLE_PROXY_REPLAY_MAX_BYTES", grammar.parseCount, 65_536),
   };
   if (read.problems.length > 0) throw new ConfigError(read.problems);

@@ -1,6 +1,7 @@
 // Values with meaning for the mesh: policies, identities, namespaces. As `grammar.ts`, each throws a
 // sentence that completes «NAME …», which never repeats key material.
 
+import { contextFromWire, workloadFromWire } from "../../api/workload.ts";
 import { isDnsLike } from "../../model/identity.ts";
 import type { DefaultPolicy, LogFormat } from "../config.ts";
 import { isHostName } from "./grammar.ts";
@@ -76,17 +77,8 @@ export function parseDomain(text: string): string {
   return name;
 }
 
-/** `ns` of `{"ns":"…"}`, or of the old forms `ns:NS` (context) and `NS:POD` (workload). */
-export function namespaceOf(text: string): string | null {
-  const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-  const old = /^\s*(?:ns:([^:\s]+)|([^:{\s]+):[^:\s]+)\s*$/.exec(text);
-  let name: unknown = old?.[1] ?? old?.[2];
-  if (name === undefined) {
-    try {
-      name = JSON.parse(text)?.ns;
-    } catch {
-      return null;
-    }
-  }
-  return typeof name === "string" && label.test(name) ? name : null;
+/** The namespace that a context token or a workload names, or null. */
+export function namespaceOf(context: string, workload: string): string | null {
+  const named = contextFromWire(context).namespace || workloadFromWire(workload)?.namespace || "";
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(named) ? named : null;
 }
