@@ -79,9 +79,7 @@ function connectTls(
   context: tls.SecureContext | null,
 ): net.Socket {
   if (context === null) {
-    const socket = new net.Socket();
-    socket.destroy(new Error(`No certificate yet to connect to ${at.host}:${at.port} with`));
-    return socket;
+    throw new Error(`No certificate yet to connect to ${at.host}:${at.port} with`);
   }
   const socket = tls.connect({
     ...at,

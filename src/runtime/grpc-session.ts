@@ -22,7 +22,7 @@ export class GrpcSession {
   readonly #all = new Set<http2.ClientHttp2Session>();
   #closed = false;
 
-  /** `open` begins a connection; errors of its socket end the session. */
+  /** `open` begins a connection, or throws; errors of its socket end the session. */
   constructor(baseUrl: string, open: () => net.Socket) {
     this.authority = new URL(baseUrl).origin;
     this.#open = open;
@@ -36,8 +36,7 @@ export class GrpcSession {
     options: Omit<http2.ClientSessionRequestOptions, "signal">,
   ): Promise<http2.ClientHttp2Stream> {
     if (this.#closed) throw new ConnectError("the client is closed", Code.Canceled);
-    this.#current ??= this.#connect();
-    const session = await this.#current;
+    const session = await (this.#current ??= this.#connect());
     try {
       return session.request({ ...headers, ":method": method, ":path": path }, options);
     } catch (e) {
@@ -58,9 +57,15 @@ export class GrpcSession {
   }
 
   #connect(): Promise<http2.ClientHttp2Session> {
+    let socket: net.Socket;
+    try {
+      socket = this.#open();
+    } catch (e) {
+      return Promise.reject(unavailable(e)).finally(() => this.#current = null);
+    }
     const ready = new Promise<http2.ClientHttp2Session>((resolve, reject) => {
       const session = http2.connect(this.authority, {
-        createConnection: this.#open,
+        createConnection: () => socket,
         // Many long streams share the connection; Node's default of 10 MB would end some of them.
         maxSessionMemory: 100,
       });
