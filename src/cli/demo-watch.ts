@@ -33,7 +33,8 @@ export interface WatchOptions {
 export async function watchFilters(options: WatchOptions): Promise<void> {
   const { screen, stop } = options;
   const folder = options.folder ?? join(PACKAGE_ROOT, "filters");
-  const compiler = options.compiler ?? createCompiler();
+  const compiler = options.compiler ??
+    createCompiler({ sdkDir: join(PACKAGE_ROOT, "wasm", "sdk", "assembly") });
   let working: Promise<void> = Promise.resolve();
   const watchers = [];
   for (const name of await filterNames(folder)) {

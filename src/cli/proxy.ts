@@ -3,11 +3,13 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
+import { pathToFileURL } from "node:url";
 import { formatSocketAddr, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { isDnsLike } from "../model/identity.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
+import { entryPath } from "./entries.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import { type Flags, quote } from "./flags.ts";
 
@@ -50,8 +52,9 @@ export const proxyCommand: Command = {
   ],
   async run(flags) {
     const options = await staticOptions(flags);
-    const { runStatic } = await import("../proxy/main.ts");
-    await runStatic(options);
+    // by its path: in the package it is a bundle of its own, so that it can tell that it is imported
+    const proxy: unknown = await import(pathToFileURL(entryPath("proxy")).href);
+    await (proxy as typeof import("../proxy/main.ts")).runStatic(options);
     return 0;
   },
 };
