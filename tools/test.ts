@@ -2,6 +2,7 @@
 // Prints one line a file, the whole output of what failed, the skips with their reasons, and last
 // `N passed, N failed, N skipped`. Usage: node tools/test.ts [--check] [--node] [--deno] [WORD…]
 
+import { mkdtempSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,9 @@ import { type Skip, SUMMARY, verdict } from "./runner/verdict.ts";
 
 const WIDTH = 2;
 const root = fileURLToPath(new URL("..", import.meta.url));
+/** Temporary folders of all test files, each its own, so that a file that was killed leaves nothing. */
+const scratch = mkdtempSync(join(tmpdir(), "tulle-test-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
 
 interface Job {
   readonly file: TestFile;
@@ -28,8 +32,7 @@ const failures: string[] = [];
 
 /** Runs one file on one runtime, prints its line, and adds to the totals. */
 async function runJob({ file, runtime }: Job): Promise<void> {
-  // Its own folder for temporary files, so that a file that was killed leaves none.
-  const temporary = await mkdtemp(join(tmpdir(), "tulle-test-"));
+  const temporary = await mkdtemp(join(scratch, "t"));
   const ended = await run({
     command: runtime.command,
     args: [...runtime.args, file.path],

@@ -33,7 +33,7 @@ test("run() gives output of both streams and the exit status", async () => {
 test("run() ends a command over its time, with all its children", async () => {
   await using dir = await tempDir("runner");
   const pidFile = dir.join("pid");
-  const ended = await shell(`sleep 600 & echo $! > ${pidFile}; wait`, { timeoutMs: 300 });
+  const ended = await shell(`sleep 30 & echo $! > ${pidFile}; wait`, { timeoutMs: 300 });
   assert.is(ended.killed, "time");
   if (process.platform !== "linux") return;
   const pid = Number(await readFile(pidFile, "utf8"));
@@ -42,12 +42,12 @@ test("run() ends a command over its time, with all its children", async () => {
 });
 
 test("run() ends a command that is done and stays", async () => {
-  const ended = await shell("echo DONE; sleep 600", { doneMark: /DONE/ });
+  const ended = await shell("echo DONE; sleep 30", { doneMark: /DONE/ });
   assert.is(ended.killed, "stays");
 });
 
 test("run() does not wait for a child that outlives the command and holds its output", async () => {
-  const ended = await shell("sleep 600 & echo first");
+  const ended = await shell("sleep 30 & echo first");
   assert.is(ended.code, 0);
   assert.match(ended.output, "first");
   assert.ok(ended.ms < 15_000, `${ended.ms} ms`);

@@ -2,6 +2,7 @@
 // it behind. Used for test files and for the steps of `npm run check`.
 
 import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** A command and its bounds. */
 export interface Command {
@@ -108,12 +109,32 @@ function drain(
   if (open === 0) once();
 }
 
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // The group is gone.
+/** Ends the group, and descendants that made groups of their own. */
+function killGroup(leader: number): void {
+  const all = descendants(leader);
+  for (const pid of [-leader, ...all]) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It is gone.
+    }
   }
+}
+
+/** Where the system tells (Linux); elsewhere the group must do. */
+function descendants(pid: number): number[] {
+  const found: number[] = [];
+  try {
+    for (const tid of readdirSync(`/proc/${pid}/task`)) {
+      for (const word of readFileSync(`/proc/${pid}/task/${tid}/children`, "utf8").split(" ")) {
+        const child = Number(word);
+        if (child > 0) found.push(child, ...descendants(child));
+      }
+    }
+  } catch {
+    // It is gone, or there is no /proc.
+  }
+  return found;
 }
 
 function cut(text: string): string {
