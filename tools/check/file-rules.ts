@@ -24,7 +24,7 @@ export function source(path: string, text: string): Source {
 export type FileRule = (source: Source) => Finding[];
 
 /** The names that only files with `runtime: true` may use, beside `node:` modules. */
-const RUNTIME_NAMES = /(?<![\w$.#])(Deno|process|Buffer|require|__dirname)(?=\s*[.([])/g;
+const RUNTIME_NAMES = /(?<![\w$.#])(Deno|process|Buffer)(?=\s*(?:\?\.|[.[]))/g;
 
 /** A file imports only what its row of tools/import-table.ts lists. */
 export function importTable(s: Source): Finding[] {
