@@ -97,7 +97,11 @@ export class Live {
       this.#view = null;
       cancelSettle ??= clock.after(SETTLE_MS, () => {
         cancelSettle = null;
-        this.#tellChanges();
+        try {
+          this.#tellChanges();
+        } catch (e) {
+          this.#failed(e);
+        }
       });
     });
     let cancelBeat = () => {};
@@ -114,7 +118,7 @@ export class Live {
       try {
         await this.step();
       } catch (e) {
-        this.#log.error("The live view could not be built", { error: errorText(e) });
+        this.#failed(e);
       }
       if (stopped) return;
       beat();
@@ -141,6 +145,10 @@ export class Live {
     this.#history.add(this.view());
     this.#tellChanges();
     if (this.#hub.clients > 0) this.#hub.send(eventText("snapshot", bounded(this.view())));
+  }
+
+  #failed(e: unknown): void {
+    this.#log.error("The live view could not be built", { error: errorText(e) });
   }
 
   #tellChanges(): void {

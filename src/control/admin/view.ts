@@ -22,11 +22,13 @@ const MAX_LOADS = 16;
 /** All of the mesh at one moment. `nowMs` is the clock on which proxies were scraped. */
 export function buildView(
   state: AdminState,
-  proxies: ReadonlyMap<string, ScrapedProxy>,
+  scraped: ReadonlyMap<string, ScrapedProxy>,
   nowMs: number,
   wallMs: number,
 ): Snapshot {
   const services = state.services();
+  // In the order of their names, not in the one in which they answered.
+  const proxies = new Map([...scraped].sort(([a], [b]) => (a < b ? -1 : 1)));
   const traffic = new Traffic(services, proxies, nowMs);
   const loads = loadsByAddr(proxies);
   const toWall = (ms: number | null) => (ms === null ? null : wallMs - (nowMs - ms));
@@ -42,8 +44,7 @@ export function buildView(
     },
     services: services.map((service) => serviceView(service, traffic, loads)),
     edges,
-    proxies: [...proxies.values()].map((proxy) => proxyView(proxy, toWall(proxy.seenMs)))
-      .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    proxies: [...proxies.values()].map((proxy) => proxyView(proxy, toWall(proxy.seenMs))),
     filters: filters.map((filter) => filterView(filter, proxies)),
     problems: state.problems().map(({ source, message }) => ({ source, message })),
   };
