@@ -13,32 +13,47 @@ export async function makeFolders(net: string, pods: readonly DemoPod[]): Promis
   await chmod(root, 0o700);
   const folders = {
     root,
-    mesh: join(root, "mesh"),
+    mesh: join(root, "demo", "mesh"),
+    modules: join(root, "filters", "build"),
     state: join(root, "state"),
     pods: join(root, "pods"),
   };
-  await mkdir(folders.mesh);
+  await mkdir(folders.mesh, { recursive: true });
   await mkdir(folders.state, { mode: 0o700 });
   for (const pod of pods) {
     const { identity, filters } = podFolders(folders, pod);
     await mkdir(identity, { recursive: true, mode: 0o700 });
     await mkdir(filters, { recursive: true, mode: 0o700 });
   }
+  const digests = await readDigests();
   const from = join(PACKAGE_ROOT, "demo", "mesh");
   for (const name of await readdir(from)) {
     const text = await readFile(join(from, name), "utf8");
-    await writeFile(join(folders.mesh, name), withNet(text, net));
+    await writeFile(join(folders.mesh, name), withDigests(withNet(text, net), digests));
   }
-  // WasmFilters name their modules by a path beside them
-  await cp(join(PACKAGE_ROOT, "filters", "build"), join(folders.mesh, "modules"), {
-    recursive: true,
-  });
+  // as far from the objects as in the checkout, since they name their modules by a relative path
+  await cp(join(PACKAGE_ROOT, "filters", "build"), folders.modules, { recursive: true });
   return folders;
 }
 
 /** Puts another network in the place of the one in the files. */
 export function withNet(text: string, net: string): string {
   return text.replaceAll(new RegExp(`\\b${DEFAULT_NET.replace(".", "\\.")}\\.`, "g"), `${net}.`);
+}
+
+/** The digests of the builds that the package has, by file name without `.wasm`. */
+export async function readDigests(): Promise<Readonly<Record<string, string>>> {
+  const text = await readFile(join(PACKAGE_ROOT, "filters", "build", "digests.json"), "utf8");
+  return JSON.parse(text) as Record<string, string>;
+}
+
+/** Names the builds that are there, should a filter have been built again since the file was written. */
+export function withDigests(text: string, digests: Readonly<Record<string, string>>): string {
+  return text.replaceAll(
+    /^( *sha256: )[0-9a-f]{64}(\n *file: \S*?([a-z0-9.-]+)\.wasm)$/gm,
+    (whole, key: string, file: string, name: string) =>
+      digests[name] === undefined ? whole : key + digests[name] + file,
+  );
 }
 
 /** Removes everything. */

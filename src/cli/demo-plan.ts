@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { ChildPlan, ChildRights } from "../runtime/children.ts";
-import { type EntryName, entryPath, PACKAGE_ROOT } from "./entries.ts";
+import { type EntryName, entryPath } from "./entries.ts";
 import { workloadIdentity } from "../model/identity.ts";
 
 /** A pod of the demo: an application and its proxy on one loopback address. */
@@ -32,6 +32,8 @@ export interface DemoFolders {
   readonly root: string;
   /** The Kubernetes objects; edited by people. */
   readonly mesh: string;
+  /** The filters' builds. */
+  readonly modules: string;
   /** The control plane's own. */
   readonly state: string;
   /** One folder a pod. */
@@ -98,7 +100,7 @@ export function controlPlan(folders: DemoFolders, adminListen: string, net: stri
       ...NOTHING,
       // it listens on 127.0.0.1 and asks the proxies' admin servers for what the dashboard shows
       net: ["127.0.0.1", `${net}.0.0/16`],
-      read: [folders.mesh, folders.state, join(PACKAGE_ROOT, "filters", "build")],
+      read: [folders.mesh, folders.modules, folders.state],
       write: [folders.state],
     },
   };
@@ -140,6 +142,8 @@ export function proxyPlan(
     LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS: control.trustAnchors,
     LINKERD2_PROXY_IDENTITY_TOKEN_FILE: own.token,
     LINKERD2_PROXY_IDENTITY_LOCAL_NAME: podIdentity(pod),
+    // the demo is over when it is over
+    LINKERD2_PROXY_SHUTDOWN_GRACE_PERIOD: "500ms",
     TULLE_PROXY_SOURCE_IP: pod.ip,
     TULLE_PROXY_FILTER_CACHE_DIR: own.filters,
     TULLE_PROXY_CLUSTER_DOMAIN: CLUSTER_DOMAIN,

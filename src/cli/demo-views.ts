@@ -3,7 +3,7 @@
 
 import {
   countServices,
-  type FilterLedger,
+  FilterLedger,
   type MeshSnapshot,
   type ServiceCounts,
   since,
@@ -11,6 +11,13 @@ import {
 import type { DemoMesh } from "./demo-mesh.ts";
 import type { SwapOutcome } from "./demo-report.ts";
 import type { TableView } from "./demo-table.ts";
+
+/** The builds that run now; the ledger remembers those before them for the report. */
+function current(snapshot: MeshSnapshot) {
+  const ledger = new FilterLedger();
+  ledger.add(snapshot);
+  return ledger.totals();
+}
 
 interface Look {
   readonly atMs: number;
@@ -54,7 +61,7 @@ export class DemoViews {
       ),
       windowMs: now.atMs - first.atMs,
       endpoints: this.#endpoints(snapshot),
-      filters: this.#ledger.totals().filter((f) => f.calls > 0),
+      filters: current(snapshot),
       load: this.#mesh.load,
       tally: this.#mesh.tally,
       swaps: {

@@ -224,9 +224,8 @@ function conclude(facts: DemoFacts, options: DemoOptions, terminal: Terminal): n
   const document = report(facts);
   if (options.json) terminal.out(JSON.stringify(document, null, 2));
   else {
-    const requests = document.services.reduce((n, s) => n + s.requests, 0);
     terminal.out(
-      `${requests} requests, ${facts.load.failed} failed; ${document.swaps} filter swaps with ` +
+      `${facts.load.requests} requests, ${facts.load.failed} failed; ${document.swaps} filter swaps with ` +
         `${document.requestsAcrossSwaps} requests crossing, ${document.failedDuringSwap} failed.`,
     );
   }

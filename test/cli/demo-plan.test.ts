@@ -5,7 +5,13 @@ import * as assert from "uvu/assert";
 import { parseAllDocuments } from "yaml";
 import { parseFlags } from "../../src/cli/flags.ts";
 import { demoCommand, demoOptions } from "../../src/cli/demo.ts";
-import { makeFolders, removeFolders, withNet } from "../../src/cli/demo-folders.ts";
+import {
+  makeFolders,
+  readDigests,
+  removeFolders,
+  withDigests,
+  withNet,
+} from "../../src/cli/demo-folders.ts";
 import {
   appPlan,
   controlPlan,
@@ -21,7 +27,13 @@ import type { AddressInfo } from "node:net";
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 
-const folders: DemoFolders = { root: "/w", mesh: "/w/mesh", state: "/w/state", pods: "/w/pods" };
+const folders: DemoFolders = {
+  root: "/w",
+  mesh: "/w/demo/mesh",
+  modules: "/w/filters/build",
+  state: "/w/state",
+  pods: "/w/pods",
+};
 const control = {
   destination: "127.0.0.1:8086",
   policy: "127.0.0.1:8090",
@@ -113,6 +125,27 @@ test("demo/mesh names exactly the pods that are started, at their addresses", as
   assert.equal(
     new Map([...found].sort()),
     new Map([...started].sort(([a], [b]) => a < b ? -1 : 1)),
+  );
+});
+
+test("demo/mesh pins the filters' builds that are committed", async () => {
+  const text = await readFile(join(PACKAGE_ROOT, "demo", "mesh", "filters.yaml"), "utf8");
+  const digests = await readDigests();
+  for (const name of ["route-metrics", "retry", "header-modifier"]) {
+    assert.ok(
+      text.includes(`sha256: ${digests[name]}\n    file: ../../filters/build/${name}.wasm\n`),
+      `write the digest ${digests[name]} of ${name} into demo/mesh/filters.yaml`,
+    );
+  }
+});
+
+test("withDigests() changes the digest above a known file and no other", () => {
+  const old = "0".repeat(64);
+  const text =
+    `  sha256: ${old}\n  file: ../b/retry.v2.wasm\n  sha256: ${old}\n  file: other.wasm\n`;
+  assert.is(
+    withDigests(text, { "retry.v2": "ab", retry: "cd" }),
+    `  sha256: ab\n  file: ../b/retry.v2.wasm\n  sha256: ${old}\n  file: other.wasm\n`,
   );
 });
 
