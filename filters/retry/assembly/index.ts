@@ -21,7 +21,7 @@ const anyMethod = config.flag("anyMethod", false);
 
 const CONNECT = 0, RESET = 1, STATUS = 2, TIMEOUT = 3;
 const decided = counter({
-  name: "filter_retries_total",
+  name: "retry_decisions_total",
   help: "Retries asked for, by what went wrong with the attempt",
   labels: { reason: ["connect", "reset", "status", "timeout"] },
 });

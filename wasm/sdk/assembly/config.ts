@@ -1,14 +1,20 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // The filter's configuration: read by the host, checked against what the filter declares here, and
 // refused with the field's name when it does not fit. Top-level constants are the usual place.
 
 import { byteAt, length, Text } from "./text";
 
+@external("tulle", "config_length")
 declare function hostLength(slot: i32): i32;
 
+@external("tulle", "config_item")
 declare function hostItem(slot: i32, at: i32): externref;
 
+@external("tulle", "config_text")
 declare function hostText(slot: i32): externref;
 
+@external("tulle", "apply_config")
 declare function hostApply(op: i32, slot: i32): void;
 
 /** Headers named and valued by the configuration. */
@@ -56,19 +62,19 @@ export class StatusSet {
 /** Declares configuration keys. `fallback` is what an absent key means. */
 export namespace config {
   /** A whole number; `config.int("maxRetries", 2, 0, 10)`: key, fallback, least, most. */
-
+  @external("tulle", "config_i32")
   export declare function int(slot: i32): i32;
 
   /** A number: key, fallback, least, most. */
-
+  @external("tulle", "config_f64")
   export declare function number(slot: i32): f64;
 
   /** A text: key, fallback. */
-
+  @external("tulle", "config_text")
   export declare function text(slot: i32): Text;
 
   /** true or false: key, fallback. */
-
+  @external("tulle", "config_i32")
   export declare function flag(slot: i32): bool;
 
   /** A list of texts: key, most items. */
@@ -116,6 +122,6 @@ export namespace config {
   }
 
   /** In `configure`: refuses the configuration, naming the key and why. Does not return. */
-
+  @external("tulle", "config_refuse")
   export declare function refuse(slot: i32, why: Text): void;
 }

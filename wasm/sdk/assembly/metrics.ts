@@ -14,8 +14,6 @@ class Cells {
 }
 
 /** Index of the series, or -1 when a label value is out of range. */
-// @ts-ignore: decorator
-
 function seriesOf(cells: Cells, a: i32, b: i32, c: i32): i32 {
   if (<u32> a >= <u32> cells.n0 || <u32> b >= <u32> cells.n1 || <u32> c >= <u32> cells.n2) {
     return -1;

@@ -1,21 +1,24 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // Text of a request: a reference to a string of the host, one code unit per byte. It lives in
 // locals and parameters; nothing is copied into the filter's memory.
 
 /** A header value, path, method or constant; may be absent, which `!text` tells. */
 export type Text = externref;
 
+@external("wasm:js-string", "length")
 declare function refLength(text: externref): i32;
 
+@external("wasm:js-string", "charCodeAt")
 declare function refCharCodeAt(text: externref, at: i32): i32;
 
+@external("wasm:js-string", "equals")
 declare function refEquals(a: externref, b: externref): i32;
 
 /** A constant; needed only where a literal is not taken directly. The compiler replaces the call. */
 export declare function text(literal: string): Text;
 
 /** Length in bytes; 0 when absent. */
-// @ts-ignore: decorator
-
 export function length(text: Text): i32 {
   return !text ? 0 : refLength(text);
 }
@@ -26,8 +29,6 @@ export function byteAt(text: Text, at: i32): i32 {
 }
 
 /** Whether both are the same bytes, or both absent. */
-// @ts-ignore: decorator
-
 export function is(text: Text, other: Text): bool {
   return refEquals(text, other) != 0;
 }

@@ -1,0 +1,117 @@
+// The filters of one route in their order: requests forwards, responses backwards, `end` for exactly
+// those that saw the request.
+
+import type { Exchange } from "../../src/core/exchange.ts";
+import {
+  CONTINUE,
+  FAILED,
+  type FilterChain,
+  HOOK_END,
+  HOOK_OUTCOME,
+  HOOK_REQUEST,
+  HOOK_RESPONSE,
+  type Outcome,
+  type UnloadedFilter,
+  type Verdict,
+} from "../../src/core/filter.ts";
+import type { ResponseHead } from "../../src/core/head.ts";
+import { OPINION_NO, OPINION_NONE } from "./guest.ts";
+import type { FilterUnit } from "./unit.ts";
+
+/** What a chain asks of its members. */
+type Member = Pick<FilterUnit, "hooks" | "request" | "response" | "outcome" | "end">;
+
+/** Stands for a filter with the closed policy that could not be loaded. */
+export function unloaded(filter: UnloadedFilter): Member {
+  return {
+    hooks: HOOK_REQUEST,
+    request: (x) => {
+      x.filterError = `filter "${filter.ref.name}" is not loaded: ${filter.why}`;
+      return FAILED;
+    },
+    response: () => CONTINUE,
+    outcome: () => OPINION_NONE,
+    end: () => {},
+  };
+}
+
+/** A chain. One is made for a route and configuration; requests keep the one they started with. */
+export class Chain implements FilterChain {
+  readonly hooks: number;
+  readonly #members: readonly Member[];
+  readonly #request: readonly Member[];
+  readonly #outcome: readonly Member[];
+  /** In reverse. */
+  readonly #response: readonly Member[];
+  /** In reverse. */
+  readonly #end: readonly Member[];
+  readonly #keepsRequest: boolean;
+  /** Requests that a filter answered or failed: that filter, for the generation of the exchange. */
+  readonly #stopped = new WeakMap<Exchange, { generation: number; at: number }>();
+
+  constructor(members: readonly Member[], keepsRequest: boolean) {
+    const having = (hook: number) => members.filter((m) => (m.hooks & hook) !== 0);
+    this.#members = members;
+    this.#request = having(HOOK_REQUEST);
+    this.#outcome = having(HOOK_OUTCOME);
+    this.#response = having(HOOK_RESPONSE).reverse();
+    this.#end = having(HOOK_END).reverse();
+    this.#keepsRequest = keepsRequest;
+    this.hooks = members.reduce((bits, m) => bits | m.hooks, 0);
+  }
+
+  requestHead(x: Exchange): Verdict {
+    if (this.#keepsRequest) x.request.retain();
+    const members = this.#request;
+    for (let i = 0; i < members.length; i++) {
+      const member = members[i] as Member;
+      const verdict = member.request(x);
+      if (verdict !== CONTINUE) {
+        const at = this.#members.indexOf(member) + (verdict === FAILED ? 0 : 1);
+        this.#stopped.set(x, { generation: x.generation, at });
+        return verdict;
+      }
+    }
+    return CONTINUE;
+  }
+
+  attemptOutcome(x: Exchange, outcome: Outcome): number {
+    const members = this.#outcome;
+    let delayMs = -1;
+    for (let i = 0; i < members.length; i++) {
+      const opinion = (members[i] as Member).outcome(x, outcome);
+      if (opinion === OPINION_NO) return -1;
+      if (opinion !== OPINION_NONE && opinion > delayMs) delayMs = opinion;
+    }
+    return delayMs;
+  }
+
+  responseHead(x: Exchange, head: ResponseHead): Verdict {
+    const members = this.#response;
+    const seen = this.#seen(x);
+    for (let i = 0; i < members.length; i++) {
+      const member = members[i] as Member;
+      if (seen < this.#members.length && this.#members.indexOf(member) >= seen) continue;
+      const verdict = member.response(x, head);
+      if (verdict !== CONTINUE) return verdict;
+    }
+    return CONTINUE;
+  }
+
+  end(x: Exchange, status: number, elapsedMs: number): void {
+    const members = this.#end;
+    const seen = this.#seen(x);
+    for (let i = 0; i < members.length; i++) {
+      const member = members[i] as Member;
+      if (seen < this.#members.length && this.#members.indexOf(member) >= seen) continue;
+      member.end(x, status, elapsedMs);
+    }
+  }
+
+  /** How many of the members saw the request. */
+  #seen(x: Exchange): number {
+    if (x.local === null && x.filterError === "") return this.#members.length;
+    const stopped = this.#stopped.get(x);
+    return stopped?.generation === x.generation ? stopped.at : this.#members.length;
+  }
+}

@@ -1,0 +1,211 @@
+// One instance of a filter and its hooks. Called for every request: a hook is a few property reads, the
+// header parameters, and one call into the module. Whatever is thrown here the unit catches.
+
+import type { Exchange } from "../../src/core/exchange.ts";
+import { FilterRefused, type Outcome } from "../../src/core/filter.ts";
+import type { Head, HeaderEdit, HeaderName, ResponseHead } from "../../src/core/head.ts";
+import {
+  ACTION_CONTINUE,
+  ACTION_REPLY,
+  EDIT_COUNT_SHIFT,
+  EDIT_FIRST_SHIFT,
+  HOOK_EXPORTS,
+  RETRY_DELAY_SHIFT,
+  RETRY_NEUTRAL,
+  RETRY_NO,
+  RETRY_YES,
+} from "../abi.ts";
+import {
+  createImports,
+  MAX_EDITS,
+  PHASE_END,
+  PHASE_OUTCOME,
+  PHASE_REQUEST,
+  PHASE_RESPONSE,
+  PHASE_START,
+  type Situation,
+  type World,
+} from "./hostcalls.ts";
+import type { FilterPlan } from "./plan.ts";
+import { DEFAULT_FUEL_TO_START, FUEL_EXPORT, MEMORY_EXPORT, START_EXPORT } from "./rewrite.ts";
+import { ConfigRefusal, HostTrap, trapOf } from "./trap.ts";
+
+type Hook = (...args: unknown[]) => number;
+
+/** `attemptOutcome`'s opinions: a delay in ms, or one of these. */
+export const OPINION_NONE = -1;
+export const OPINION_NO = -2;
+
+const IDLE = 0;
+
+/** A started instance. */
+export class Guest {
+  readonly exports: WebAssembly.Exports;
+  readonly memory: WebAssembly.Memory | null;
+  readonly #plan: FilterPlan;
+  readonly #at: Situation = {
+    phase: IDLE,
+    x: null,
+    response: null,
+    replied: false,
+    memory: null,
+  };
+  readonly #fuel: WebAssembly.Global;
+  readonly #request: Hook | null;
+  readonly #outcome: Hook | null;
+  readonly #response: Hook | null;
+  readonly #end: Hook | null;
+
+  /** Instantiates, starts and configures. Throws `FilterRefused` with the reason. */
+  constructor(plan: FilterPlan, world: World) {
+    this.#plan = plan;
+    const at = this.#at;
+    let hook = "the module";
+    let fuel: WebAssembly.Global | null = null;
+    try {
+      const instance = new WebAssembly.Instance(plan.module, createImports(plan, at, world));
+      this.exports = instance.exports;
+      fuel = this.exports[FUEL_EXPORT] as WebAssembly.Global;
+      this.#fuel = fuel;
+      this.memory = (this.exports[MEMORY_EXPORT] as WebAssembly.Memory | undefined) ?? null;
+      at.memory = this.memory;
+      at.phase = PHASE_START;
+      for (const name of [START_EXPORT, HOOK_EXPORTS.start, HOOK_EXPORTS.configure]) {
+        hook = name === HOOK_EXPORTS.configure ? "configure" : "the start function";
+        (this.exports[name] as Hook | undefined)?.();
+      }
+      at.phase = IDLE;
+    } catch (thrown) {
+      if (thrown instanceof ConfigRefusal) throw new FilterRefused(thrown.message);
+      const left = fuel === null ? 0 : Number(fuel.value);
+      throw new FilterRefused(trapOf(thrown, hook, left, DEFAULT_FUEL_TO_START).reason);
+    }
+    const find = (name: string) => (this.exports[name] as Hook | undefined) ?? null;
+    this.#request = find(HOOK_EXPORTS.request);
+    this.#outcome = find(HOOK_EXPORTS.outcome);
+    this.#response = find(HOOK_EXPORTS.response);
+    this.#end = find(HOOK_EXPORTS.end);
+  }
+
+  /** Fuel that the last hook left over; below 0: it ran out. */
+  get fuelLeft(): number {
+    return Number(this.#fuel.value);
+  }
+
+  /** `ACTION_CONTINUE` or `ACTION_REPLY`. */
+  request(x: Exchange): number {
+    const hook = this.#request;
+    if (hook === null) return ACTION_CONTINUE;
+    const at = this.#at;
+    at.phase = PHASE_REQUEST;
+    at.x = x;
+    at.replied = false;
+    const p = this.#plan.requestParams;
+    const h = x.request;
+    let result: number;
+    switch (p.length) {
+      case 0:
+        result = hook();
+        break;
+      case 1:
+        result = hook(h.get(p[0] as HeaderName));
+        break;
+      case 2:
+        result = hook(h.get(p[0] as HeaderName), h.get(p[1] as HeaderName));
+        break;
+      case 3:
+        result = hook(
+          h.get(p[0] as HeaderName),
+          h.get(p[1] as HeaderName),
+          h.get(p[2] as HeaderName),
+        );
+        break;
+      default:
+        result = hook(...p.map((name) => h.get(name)));
+    }
+    at.x = null;
+    return this.#action(result, h, 0, "onRequest");
+  }
+
+  /** `ACTION_CONTINUE` or `ACTION_REPLY`. */
+  response(x: Exchange, head: ResponseHead): number {
+    const hook = this.#response;
+    if (hook === null) return ACTION_CONTINUE;
+    const at = this.#at;
+    at.phase = PHASE_RESPONSE;
+    at.x = x;
+    at.response = head;
+    at.replied = false;
+    const p = this.#plan.responseParams;
+    let result: number;
+    switch (p.length) {
+      case 0:
+        result = hook(head.status);
+        break;
+      case 1:
+        result = hook(head.status, head.get(p[0] as HeaderName));
+        break;
+      case 2:
+        result = hook(head.status, head.get(p[0] as HeaderName), head.get(p[1] as HeaderName));
+        break;
+      default:
+        result = hook(head.status, ...p.map((name) => head.get(name)));
+    }
+    at.x = null;
+    at.response = null;
+    return this.#action(result, head, 1, "onResponse");
+  }
+
+  /** A delay in ms, `OPINION_NONE` or `OPINION_NO`. */
+  outcome(x: Exchange, outcome: Outcome): number {
+    const hook = this.#outcome;
+    if (hook === null) return OPINION_NONE;
+    const at = this.#at;
+    at.phase = PHASE_OUTCOME;
+    at.x = x;
+    const result = hook(outcome.status, outcome.error, x.attempt, outcome.elapsedMs);
+    at.x = null;
+    switch (result & 0xff) {
+      case RETRY_NEUTRAL:
+        return OPINION_NONE;
+      case RETRY_YES:
+        return result >>> RETRY_DELAY_SHIFT;
+      case RETRY_NO:
+        return OPINION_NO;
+      default:
+        throw new HostTrap(`onOutcome returned ${result}, which is no opinion`);
+    }
+  }
+
+  end(x: Exchange, status: number, elapsedMs: number): void {
+    const hook = this.#end;
+    if (hook === null) return;
+    const at = this.#at;
+    at.phase = PHASE_END;
+    at.x = x;
+    hook(status, elapsedMs);
+    at.x = null;
+  }
+
+  #action(result: number, head: Head, isResponse: number, hook: string): number {
+    if (result === ACTION_CONTINUE) return result;
+    const count = (result >>> EDIT_COUNT_SHIFT) & 0xff;
+    if (count > 0) this.#apply(head, isResponse, result >>> EDIT_FIRST_SHIFT, count);
+    const action = result & 0xff;
+    if (action > ACTION_REPLY) throw new HostTrap(`${hook} returned ${result}, which is no action`);
+    if (action === ACTION_REPLY && !this.#at.replied) {
+      throw new HostTrap(`${hook} returned REPLY without a call of reply()`);
+    }
+    return action;
+  }
+
+  #apply(head: Head, isResponse: number, first: number, count: number): void {
+    const { edits, editsResponse } = this.#plan;
+    for (let i = first; i < first + count; i++) {
+      if (editsResponse[i] !== isResponse || head.edits.length >= MAX_EDITS) {
+        throw new HostTrap(`edit ${i} is not one of this head, or one too many`);
+      }
+      head.edits.push(edits[i] as HeaderEdit);
+    }
+  }
+}

@@ -1,0 +1,266 @@
+// The functions that a filter imports. Each checks what it was given against the manifest and the
+// phase; a filter that does what it may not is stopped with a named reason. None of them calls back
+// into the filter, and none throws anything but a `HostTrap` or a `ConfigRefusal`.
+
+import type { Exchange } from "../../src/core/exchange.ts";
+import type {
+  Head,
+  HeaderEdit,
+  HeaderName,
+  RequestHead,
+  ResponseHead,
+} from "../../src/core/head.ts";
+import type { Logger } from "../../src/core/log.ts";
+import { HOST_MODULE, LIMITS, OP_REMOVE } from "../abi.ts";
+import { fromByteString } from "./config.ts";
+import { isHeaderValue } from "./manifest.ts";
+import type { FilterPlan } from "./plan.ts";
+import { ConfigRefusal, HostTrap } from "./trap.ts";
+
+/** What a filter is doing right now. */
+export const PHASE_START = 1;
+export const PHASE_REQUEST = 2;
+export const PHASE_OUTCOME = 4;
+export const PHASE_RESPONSE = 8;
+export const PHASE_END = 16;
+
+/** Most changes to one head; past them the filter is stopped. */
+export const MAX_EDITS = 256;
+const MAX_REPLY_BYTES = 64 * 1024;
+const MAX_REPLY_HEADERS = 32;
+
+/** What the host functions of an instance look at; set before each hook. */
+export interface Situation {
+  phase: number;
+  x: Exchange | null;
+  response: ResponseHead | null;
+  /** `reply` was called in this hook. */
+  replied: boolean;
+  memory: WebAssembly.Memory | null;
+}
+
+/** What the world offers to filters. */
+export interface World {
+  now(): number;
+  random(): number;
+  readonly log: Logger;
+  /** Whether a filter may write one more line now. */
+  mayLog(): boolean;
+}
+
+/** The import object of one instance. */
+export function createImports(plan: FilterPlan, at: Situation, world: World): WebAssembly.Imports {
+  const { headers, config } = plan;
+  let replyHeaders: (readonly [string, string])[] = [];
+
+  const exchange = (): Exchange => {
+    if (at.x === null) throw new HostTrap("there is no request while the filter starts");
+    return at.x;
+  };
+  /** The request, where its bytes are still there. */
+  const requestToRead = (): RequestHead => {
+    const x = exchange();
+    if (at.phase !== PHASE_REQUEST && !plan.keepsRequest) {
+      throw new HostTrap("reads the request after onRequest, which the manifest does not declare");
+    }
+    return x.request;
+  };
+  const requestToWrite = (): RequestHead => {
+    if (at.phase !== PHASE_REQUEST) throw new HostTrap("the request is changed only in onRequest");
+    return exchange().request;
+  };
+  const theResponse = (): ResponseHead => {
+    if (at.response === null) throw new HostTrap("there is a response only in onResponse");
+    return at.response;
+  };
+  const header = (slot: number, mask: Uint8Array, what: string): HeaderName => {
+    if (mask[slot] !== 1) {
+      throw new HostTrap(`header slot ${slot} is not declared as ${what} in the manifest`);
+    }
+    return headers[slot] as HeaderName;
+  };
+  const textOf = (value: unknown, what: string): string => {
+    if (typeof value !== "string") throw new HostTrap(`${what} is absent`);
+    if (value.length > LIMITS.textBytes) {
+      throw new HostTrap(`${what} is longer than ${LIMITS.textBytes} bytes`);
+    }
+    return value;
+  };
+  const headerValue = (value: unknown): string => {
+    const text = textOf(value, "a header's value");
+    if (!isHeaderValue(text)) throw new HostTrap("a header's value has NUL, CR or LF in it");
+    return text;
+  };
+  const room = (head: Head): Head => {
+    if (head.edits.length >= MAX_EDITS) {
+      throw new HostTrap(`more than ${MAX_EDITS} changes to one head`);
+    }
+    return head;
+  };
+  const push = (head: Head, edit: HeaderEdit | undefined): void => {
+    if (edit === undefined) throw new HostTrap("an edit that the manifest does not have");
+    room(head).edits.push(edit);
+  };
+  const field = (slot: number, ...types: readonly string[]): void => {
+    const type = plan.manifest.config[slot]?.type;
+    if (type === undefined || !types.includes(type)) {
+      throw new HostTrap(`configuration slot ${slot} is not a ${types.join(" or ")}`);
+    }
+  };
+  const log = (level: number, message: unknown, value: number | null): void => {
+    const text = textOf(message, "a log message");
+    if (!world.mayLog()) return;
+    const fields = { filter: plan.ref.name, ...(value === null ? {} : { value }) };
+    const say = [world.log.debug, world.log.info, world.log.warn, world.log.error][level];
+    if (say === undefined) throw new HostTrap(`${level} is not a log level`);
+    say(fromByteString(text).slice(0, 1000), fields);
+  };
+
+  const host = {
+    request_method: () => requestToRead().method,
+    request_path: () => requestToRead().path,
+    request_authority: () => requestToRead().authority,
+    request_set_path: (path: unknown) => {
+      const text = textOf(path, "a path");
+      // deno-lint-ignore no-control-regex -- that is the point
+      if (!/^\/[^\x00-\x20\x7f#]*$/.test(text)) {
+        throw new HostTrap("a path starts with / and has no space or control character");
+      }
+      requestToWrite().newPath = text;
+    },
+    request_set_authority: (authority: unknown) => {
+      const text = textOf(authority, "an authority");
+      if (!/^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]{1,255}$/.test(text)) {
+        throw new HostTrap("an authority is host[:port]");
+      }
+      requestToWrite().newAuthority = text;
+    },
+    request_header: (slot: number) => requestToRead().get(header(slot, plan.readsRequest, "read")),
+    request_header_at: (slot: number, n: number) =>
+      valueNumber(requestToRead(), header(slot, plan.readsRequest, "read"), n),
+    request_set: (slot: number, value: unknown) =>
+      room(requestToWrite()).set(header(slot, plan.writesRequest, "written"), headerValue(value)),
+    request_add: (slot: number, value: unknown) =>
+      room(requestToWrite()).add(header(slot, plan.writesRequest, "written"), headerValue(value)),
+    request_remove: (slot: number) =>
+      room(requestToWrite()).remove(header(slot, plan.writesRequest, "written")),
+    response_header: (slot: number) => theResponse().get(header(slot, plan.readsResponse, "read")),
+    response_header_at: (slot: number, n: number) =>
+      valueNumber(theResponse(), header(slot, plan.readsResponse, "read"), n),
+    response_set: (slot: number, value: unknown) =>
+      room(theResponse()).set(header(slot, plan.writesResponse, "written"), headerValue(value)),
+    response_add: (slot: number, value: unknown) =>
+      room(theResponse()).add(header(slot, plan.writesResponse, "written"), headerValue(value)),
+    response_remove: (slot: number) =>
+      room(theResponse()).remove(header(slot, plan.writesResponse, "written")),
+    apply_edit: (edit: number) =>
+      push(plan.editsResponse[edit] === 1 ? theResponse() : requestToWrite(), plan.edits[edit]),
+    apply_config: (op: number, slot: number) => {
+      if (op === OP_REMOVE) field(slot, "names");
+      else field(slot, "headers");
+      const edits = config.edits[slot]?.[op];
+      if (edits === undefined) throw new HostTrap(`${op} is not an operation`);
+      if (edits.length === 0) return;
+      const of = plan.manifest.config[slot];
+      const isResponse = of !== undefined && "head" in of && of.head === "response";
+      const head = isResponse ? theResponse() : requestToWrite();
+      for (const edit of edits) push(head, edit);
+    },
+    reply: (status: number, body: unknown) => {
+      if ((at.phase & (PHASE_REQUEST | PHASE_RESPONSE)) === 0) {
+        throw new HostTrap("reply() is only for onRequest and onResponse");
+      }
+      if (status < 200 || status > 599) {
+        throw new HostTrap(`${status} is not a status to reply with`);
+      }
+      const text = body === null ? "" : textOf(body, "a body");
+      if (text.length > MAX_REPLY_BYTES) throw new HostTrap("the body of a reply is too long");
+      exchange().local = { status, headers: replyHeaders, body: fromByteString(text) };
+      replyHeaders = [];
+      at.replied = true;
+    },
+    reply_header: (slot: number, value: unknown) => {
+      if ((at.phase & (PHASE_REQUEST | PHASE_RESPONSE)) === 0) {
+        throw new HostTrap("replyHeader() is only for onRequest and onResponse");
+      }
+      if (replyHeaders.length >= MAX_REPLY_HEADERS) {
+        throw new HostTrap(`more than ${MAX_REPLY_HEADERS} headers of one reply`);
+      }
+      const name = header(slot, plan.writesResponse, "written");
+      replyHeaders.push([name.text, headerValue(value)]);
+    },
+    peer_id: () => exchange().conn.tls?.identity ?? null,
+    is_inbound: () => exchange().conn.direction === "inbound" ? 1 : 0,
+    attempt: () => exchange().attempt,
+    endpoint_label: (name: unknown) => {
+      const labels = exchange().endpointLabels;
+      const text = textOf(name, "a label's name");
+      return Object.hasOwn(labels, text) ? labels[text] ?? null : null;
+    },
+    config_i32: (slot: number) => {
+      field(slot, "i32", "bool");
+      return config.numbers[slot];
+    },
+    config_f64: (slot: number) => {
+      field(slot, "f64");
+      return config.numbers[slot];
+    },
+    config_text: (slot: number) => {
+      field(slot, "text", "statuses");
+      return config.texts[slot];
+    },
+    config_length: (slot: number) => {
+      field(slot, "list");
+      return config.lists[slot]?.length;
+    },
+    config_item: (slot: number, n: number) => {
+      field(slot, "list");
+      return config.lists[slot]?.[n] ?? null;
+    },
+    config_refuse: (slot: number, why: unknown) => {
+      const key = plan.manifest.config[slot]?.key;
+      if (key === undefined) throw new HostTrap(`configuration slot ${slot} does not exist`);
+      if (at.phase !== PHASE_START) {
+        throw new HostTrap("the configuration is refused only while the filter starts");
+      }
+      throw new ConfigRefusal(`configuration: "${key}" ${fromByteString(textOf(why, "a reason"))}`);
+    },
+    now_ms: () => world.now(),
+    random: () => world.random(),
+    log: (level: number, message: unknown) => log(level, message, null),
+    log_number: (level: number, message: unknown, value: number) => log(level, message, value),
+  };
+  return {
+    [HOST_MODULE]: host,
+    env: {
+      abort: (message: number, file: number, line: number, column: number) => {
+        const text = guestText(at.memory, message) || "abort";
+        const place = guestText(at.memory, file);
+        throw new HostTrap(place === "" ? text : `${text} at ${place}:${line}:${column}`);
+      },
+    },
+  };
+}
+
+/** Value number `n` of a header, with edits applied. */
+function valueNumber(head: Head, name: HeaderName, n: number): string | null {
+  const values: string[] = [];
+  for (let i = head.find(name); i >= 0; i = head.find(name, i + 1)) values.push(head.valueAt(i));
+  for (const edit of head.edits) {
+    if (edit.name !== name) continue;
+    if (edit.op !== "add") values.length = 0;
+    if (edit.op !== "remove") values.push(edit.value);
+  }
+  return values[n] ?? null;
+}
+
+/** A string of AssemblyScript: UTF-16 at `pointer`, its length in bytes before it. */
+function guestText(memory: WebAssembly.Memory | null, pointer: number): string {
+  const at = pointer >>> 0;
+  if (memory === null || at < 4 || at > memory.buffer.byteLength) return "";
+  const view = new DataView(memory.buffer);
+  const bytes = Math.min(view.getUint32(at - 4, true), 400, memory.buffer.byteLength - at) & ~1;
+  let text = "";
+  for (let i = 0; i < bytes; i += 2) text += String.fromCharCode(view.getUint16(at + i, true));
+  return text;
+}

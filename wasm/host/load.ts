@@ -1,0 +1,31 @@
+// From a module's bytes to a compiled, bounded module: parse, judge, rewrite, compile. The only way in.
+
+import { FilterRefused } from "../../src/core/filter.ts";
+import { errorText } from "../../src/core/errors.ts";
+import type { Manifest } from "../abi.ts";
+import { checkBorder } from "./check.ts";
+import { readManifest } from "./manifest.ts";
+import { type ParsedModule, parseModule } from "./parse.ts";
+import { COMPILE_OPTIONS } from "./plan.ts";
+import { type Bounds, rewriteModule } from "./rewrite.ts";
+
+/** A module that may be instantiated. */
+export interface LoadedModule {
+  readonly module: WebAssembly.Module;
+  readonly manifest: Manifest;
+  readonly parsed: ParsedModule;
+}
+
+/** Throws `FilterRefused` with what was found, where, and what is allowed. */
+export async function loadModule(bytes: Uint8Array, bounds: Bounds): Promise<LoadedModule> {
+  const parsed = parseModule(bytes);
+  const manifest = readManifest(parsed.manifest);
+  checkBorder(parsed, manifest);
+  const rewritten = rewriteModule(parsed, bounds);
+  try {
+    const module = await WebAssembly.compile(rewritten, COMPILE_OPTIONS);
+    return { module, manifest, parsed };
+  } catch (cause) {
+    throw new FilterRefused(`is not a valid module: ${errorText(cause)}`, { cause });
+  }
+}

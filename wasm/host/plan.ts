@@ -1,0 +1,115 @@
+// A module ready to be instantiated, and a filter's configuration applied to it: everything that is
+// looked up by slot while requests run, prepared once.
+
+import type { FilterRef, ModuleInfo, PreparedFilter } from "../../src/core/filter.ts";
+import { type HeaderEdit, type HeaderName, headerName } from "../../src/core/head.ts";
+import { ABI, HOOK_EXPORTS, type HookName, type Manifest } from "../abi.ts";
+import type { ConfigValues } from "./config.ts";
+
+/** Compile options of every filter module. */
+export const COMPILE_OPTIONS: { builtins: ["js-string"]; importedStringConstants: string } = {
+  builtins: ["js-string"],
+  importedStringConstants: "'",
+};
+
+/** A prepared filter as this engine knows it. */
+export class FilterPlan implements PreparedFilter {
+  readonly ref: FilterRef;
+  readonly info: ModuleInfo;
+  readonly module: WebAssembly.Module;
+  readonly manifest: Manifest;
+  readonly config: ConfigValues;
+  readonly fuelPerHook: number;
+  /** Equal for filters that may share an instance. */
+  readonly key: string;
+  readonly headers: readonly HeaderName[];
+  /** 1 for each slot that may be read or written. */
+  readonly readsRequest: Uint8Array;
+  readonly readsResponse: Uint8Array;
+  readonly writesRequest: Uint8Array;
+  readonly writesResponse: Uint8Array;
+  readonly requestParams: readonly HeaderName[];
+  readonly responseParams: readonly HeaderName[];
+  readonly edits: readonly HeaderEdit[];
+  /** 1 for each edit of the response. */
+  readonly editsResponse: Uint8Array;
+  /** The request is read after the request hook. */
+  readonly keepsRequest: boolean;
+
+  constructor(
+    ref: FilterRef,
+    info: ModuleInfo,
+    module: WebAssembly.Module,
+    manifest: Manifest,
+    config: ConfigValues,
+    fuelPerHook: number,
+  ) {
+    this.ref = ref;
+    this.info = info;
+    this.module = module;
+    this.manifest = manifest;
+    this.config = config;
+    this.fuelPerHook = fuelPerHook;
+    const { name, sha256, failurePolicy, memoryPages } = ref;
+    const text = Array.from(ref.config, (b) => String.fromCharCode(b)).join("");
+    this.key = JSON.stringify([name, sha256, failurePolicy, fuelPerHook, memoryPages, text]);
+    this.headers = manifest.headers.map(headerName);
+    const mask = (slots: readonly number[]) => {
+      const bits = new Uint8Array(manifest.headers.length);
+      for (const slot of slots) bits[slot] = 1;
+      return bits;
+    };
+    this.readsRequest = mask(manifest.reads.request);
+    this.readsResponse = mask(manifest.reads.response);
+    this.writesRequest = mask(manifest.writes.request);
+    this.writesResponse = mask(manifest.writes.response);
+    const named = (slots: readonly number[]) =>
+      slots.map((slot) => this.headers[slot] as HeaderName);
+    this.requestParams = named(manifest.params.request);
+    this.responseParams = named(manifest.params.response);
+    this.edits = manifest.edits.map(({ op, header, value }) =>
+      Object.freeze({ op, name: this.headers[header] as HeaderName, value })
+    );
+    this.editsResponse = Uint8Array.from(manifest.edits, (e) => e.head === "response" ? 1 : 0);
+    const isLate = info.hooks.some((h) => h === "outcome" || h === "response" || h === "end");
+    this.keepsRequest = manifest.keepsRequest && isLate;
+  }
+}
+
+/** What a module says of itself; `written` are headers that the configuration adds. */
+export function describe(
+  manifest: Manifest,
+  exports: readonly { readonly name: string }[],
+  sha256: string,
+  size: number,
+  written: readonly string[] | null,
+): ModuleInfo {
+  const names = (slots: readonly number[]) => slots.map((slot) => manifest.headers[slot] as string);
+  const { reads, writes, config } = manifest;
+  const configured = config.flatMap((f) =>
+    f.type === "headers" || f.type === "names" ? [`(configured by ${f.key})`] : []
+  );
+  const hooks = (Object.keys(HOOK_EXPORTS) as HookName[]).filter((hook) =>
+    hook !== "start" && exports.some((e) => e.name === HOOK_EXPORTS[hook])
+  );
+  const unique = (list: readonly string[]) => [...new Set(list)];
+  return {
+    abi: ABI,
+    sha256,
+    size,
+    hooks,
+    headersRead: unique([...names(reads.request), ...names(reads.response)]),
+    headersWritten: unique([
+      ...names(writes.request),
+      ...names(writes.response),
+      ...(written ?? configured),
+    ]),
+    metrics: manifest.metrics.map(({ name, help, kind, labels, bounds }) => ({
+      name,
+      help,
+      kind,
+      labels: labels.map((l) => l.name),
+      bounds,
+    })),
+  };
+}

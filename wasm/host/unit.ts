@@ -1,0 +1,207 @@
+// A filter in this thread: its instance, what happens when that traps, and what is counted about it.
+// Between the chain and the instance; nothing thrown by a filter gets past here.
+
+import { Backoff } from "../../src/core/clock.ts";
+import type { Exchange } from "../../src/core/exchange.ts";
+import {
+  CONTINUE,
+  FAILED,
+  HOOK_END,
+  HOOK_OUTCOME,
+  HOOK_REQUEST,
+  HOOK_RESPONSE,
+  type Outcome,
+  REPLY,
+  type Verdict,
+} from "../../src/core/filter.ts";
+import { errorText } from "../../src/core/errors.ts";
+import type { ResponseHead } from "../../src/core/head.ts";
+import { ACTION_REPLY } from "../abi.ts";
+import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
+import type { World } from "./hostcalls.ts";
+import { MetricFold, type MetricStore } from "./metrics.ts";
+import type { FilterPlan } from "./plan.ts";
+import { trapOf } from "./trap.ts";
+
+/** One call in this many is timed. */
+const SAMPLE = 64;
+/** Traps after which the next instance is not made at once. */
+const QUICK_RESTARTS = 3;
+/** A filter that ran this long without a trap starts over. */
+const HEALTHY_MS = 10_000;
+
+/** Counted for all instances of one filter and module. */
+export interface UnitCounts {
+  calls: number;
+  sampledNs: number;
+  samples: number;
+  traps: number;
+  fuelExhausted: number;
+  lastError: string;
+}
+
+/** Where a unit's cells are, for whoever folds them when the unit is gone. */
+export interface FoldHolder {
+  fold: MetricFold | null;
+}
+
+/** A filter of a chain. Calls never throw. */
+export class FilterUnit {
+  readonly plan: FilterPlan;
+  readonly hooks: number;
+  readonly counts: UnitCounts;
+  readonly holder: FoldHolder = { fold: null };
+  readonly #world: World;
+  readonly #store: MetricStore;
+  readonly #backoff: Backoff;
+  readonly #isOpen: boolean;
+  #guest: Guest | null = null;
+  #quickRestarts = 0;
+  #restartAtMs = 0;
+  #trappedAtMs = -Infinity;
+
+  constructor(plan: FilterPlan, world: World, store: MetricStore, counts: UnitCounts) {
+    this.plan = plan;
+    this.counts = counts;
+    this.#world = world;
+    this.#store = store;
+    this.#backoff = new Backoff(100, 30_000, 0.2, () => world.random());
+    this.#isOpen = plan.ref.failurePolicy === "open";
+    const { hooks } = plan.info;
+    this.hooks = (hooks.includes("request") || plan.keepsRequest ? HOOK_REQUEST : 0) |
+      (hooks.includes("outcome") ? HOOK_OUTCOME : 0) |
+      (hooks.includes("response") ? HOOK_RESPONSE : 0) |
+      (hooks.includes("end") ? HOOK_END : 0);
+    this.#start();
+  }
+
+  /** Fuel that the last hook left over; for tests and reports. */
+  get fuelLeft(): number {
+    return this.#guest?.fuelLeft ?? 0;
+  }
+
+  request(x: Exchange): Verdict {
+    const guest = this.#guest ?? this.#restart();
+    if (guest === null) return this.#unavailable(x);
+    const { request } = x;
+    const edits = request.edits.length;
+    const { newPath, newAuthority } = request;
+    const startedMs = this.#sample();
+    try {
+      const action = guest.request(x);
+      if (startedMs >= 0) this.#sampled(startedMs);
+      return action === ACTION_REPLY ? REPLY : CONTINUE;
+    } catch (thrown) {
+      // what a filter did before it failed is undone
+      request.edits.length = edits;
+      request.newPath = newPath;
+      request.newAuthority = newAuthority;
+      x.local = null;
+      this.#trapped(thrown, "onRequest", guest);
+      return this.#unavailable(x);
+    }
+  }
+
+  response(x: Exchange, head: ResponseHead): Verdict {
+    const guest = this.#guest ?? this.#restart();
+    if (guest === null) return this.#unavailable(x);
+    const edits = head.edits.length;
+    const startedMs = this.#sample();
+    try {
+      const action = guest.response(x, head);
+      if (startedMs >= 0) this.#sampled(startedMs);
+      return action === ACTION_REPLY ? REPLY : CONTINUE;
+    } catch (thrown) {
+      head.edits.length = edits;
+      x.local = null;
+      this.#trapped(thrown, "onResponse", guest);
+      return this.#unavailable(x);
+    }
+  }
+
+  /** A delay in ms, `OPINION_NONE` or `OPINION_NO`. */
+  outcome(x: Exchange, outcome: Outcome): number {
+    const guest = this.#guest ?? this.#restart();
+    const failed = this.#isOpen ? OPINION_NONE : OPINION_NO;
+    if (guest === null) return failed;
+    const startedMs = this.#sample();
+    try {
+      const opinion = guest.outcome(x, outcome);
+      if (startedMs >= 0) this.#sampled(startedMs);
+      return opinion;
+    } catch (thrown) {
+      this.#trapped(thrown, "onOutcome", guest);
+      return failed;
+    }
+  }
+
+  end(x: Exchange, status: number, elapsedMs: number): void {
+    const guest = this.#guest ?? this.#restart();
+    if (guest === null) return;
+    const startedMs = this.#sample();
+    try {
+      guest.end(x, status, elapsedMs);
+      if (startedMs >= 0) this.#sampled(startedMs);
+    } catch (thrown) {
+      this.#trapped(thrown, "onEnd", guest);
+    }
+  }
+
+  /** The time, when this call is one of those that are timed; else -1. */
+  #sample(): number {
+    return ++this.counts.calls % SAMPLE === 0 ? this.#world.now() : -1;
+  }
+
+  #sampled(startedMs: number): void {
+    const { counts } = this;
+    counts.sampledNs += Math.max(0, this.#world.now() - startedMs) * 1e6;
+    counts.samples++;
+  }
+
+  #trapped(thrown: unknown, hook: string, guest: Guest): void {
+    const { counts, plan } = this;
+    const trap = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook);
+    counts.traps++;
+    if (trap.isFuel) counts.fuelExhausted++;
+    counts.lastError = trap.reason;
+    this.holder.fold?.fold();
+    this.holder.fold = null;
+    this.#guest = null;
+    const now = this.#world.now();
+    if (now - this.#trappedAtMs > HEALTHY_MS) {
+      this.#quickRestarts = 0;
+      this.#backoff.reset();
+    }
+    this.#trappedAtMs = now;
+    const waitMs = this.#quickRestarts++ < QUICK_RESTARTS ? 0 : this.#backoff.next();
+    this.#restartAtMs = now + waitMs;
+    this.#world.log.warn(`filter "${plan.ref.name}": ${trap.reason}`, {
+      sha256: plan.ref.sha256,
+      traps: counts.traps,
+      restartMs: Math.round(waitMs),
+    });
+  }
+
+  #start(): void {
+    try {
+      const guest = new Guest(this.plan, this.#world);
+      this.holder.fold = MetricFold.of(guest, this.plan, this.#store);
+      this.#guest = guest;
+    } catch (e) {
+      this.counts.lastError = errorText(e);
+      this.#restartAtMs = this.#world.now() + this.#backoff.next();
+    }
+  }
+
+  #restart(): Guest | null {
+    if (this.#world.now() < this.#restartAtMs) return null;
+    this.#start();
+    return this.#guest;
+  }
+
+  #unavailable(x: Exchange): Verdict {
+    if (this.#isOpen) return CONTINUE;
+    x.filterError = `filter "${this.plan.ref.name}" failed: ${this.counts.lastError}`;
+    return FAILED;
+  }
+}
