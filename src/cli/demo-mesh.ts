@@ -24,7 +24,7 @@ import {
   type ProxyStats,
   scrape,
 } from "./demo-scrape.ts";
-import { entryPath } from "./entries.ts";
+import { COMPILE_CACHE, entryPath } from "./entries.ts";
 
 /** What the load generator and the web front say on stdout. */
 interface AppLine {
@@ -78,7 +78,7 @@ export class DemoMesh {
     this.folders = folders;
     this.pods = demoPods(net);
     this.#events = events;
-    this.children = new ChildGroup(entryPath("tether"), {
+    this.children = new ChildGroup({ tether: entryPath("tether"), compileCache: COMPILE_CACHE }, {
       line: (child, stream, line) => this.#line(child, stream, line),
       died: (child, exit) => this.#died(child, exit.code, exit.signal),
     });

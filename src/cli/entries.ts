@@ -25,3 +25,9 @@ export type EntryName = keyof typeof ENTRIES;
 export function entryPath(name: EntryName): string {
   return PACKAGE_ROOT + ENTRIES[name][SOURCES ? 0 : 1];
 }
+
+/**
+ * Where Node keeps what it made of the sources, so that stripping types is paid for once and not by
+ * each process of each start; null in a package, whose bundles have none.
+ */
+export const COMPILE_CACHE: string | null = SOURCES ? `${PACKAGE_ROOT}.cache/compile` : null;

@@ -54,31 +54,38 @@ export interface ChildEvents {
   died(child: Child, exit: ChildExit): void;
 }
 
+/** Files that every child uses. */
+export interface ChildFiles {
+  /** Path of `tether.ts`, which is loaded first. */
+  readonly tether: string;
+  /** Folder of Node's compile cache, unless the environment names one; null: none. */
+  readonly compileCache: string | null;
+}
+
 const MAX_LINE = 64 * 1024;
 /** From the request to end until the kill. */
 const GRACE_MS = 1_200;
 
 /** Children that are ended together. */
 export class ChildGroup {
-  readonly #tether: string;
+  readonly #files: ChildFiles;
   readonly #events: ChildEvents;
   readonly #children = new Map<Child, ChildProcess>();
   #ending: Promise<void> | null = null;
 
-  /** `tether` is the path of `tether.ts`, which every child loads first. */
-  constructor(tether: string, events: ChildEvents) {
-    this.#tether = tether;
+  constructor(files: ChildFiles, events: ChildEvents) {
+    this.#files = files;
     this.#events = events;
   }
 
   /** Starts a process in a process group of its own, so that Ctrl-C reaches only the parent. */
   start(plan: ChildPlan): Child {
     if (this.#ending !== null) throw new Error(`${plan.name} is not started: the group is ending`);
-    const spawned = spawn(process.execPath, runtimeArgs(this.#tether, plan), {
+    const spawned = spawn(process.execPath, runtimeArgs(this.#files.tether, plan), {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
       // messages are passed on, and perhaps to a file
-      env: { ...inherited(), NO_COLOR: "1", ...plan.env },
+      env: { ...this.#cache(), ...inherited(), NO_COLOR: "1", ...plan.env },
     });
     const child = new Running(plan.name, spawned, this.#events);
     this.#children.set(child, spawned);
@@ -87,6 +94,11 @@ export class ChildGroup {
       if (this.#ending === null) this.#events.died(child, exit);
     });
     return child;
+  }
+
+  #cache(): Record<string, string> {
+    const { compileCache } = this.#files;
+    return compileCache === null ? {} : { NODE_COMPILE_CACHE: compileCache };
   }
 
   /** Asks every child to end, kills those that are left after 1.2 s, and waits for all. */

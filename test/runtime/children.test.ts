@@ -23,7 +23,7 @@ function group() {
   const lines: string[] = [];
   const deaths: { name: string; exit: ChildExit; lastLine: string }[] = [];
   let wake = () => {};
-  const children = new ChildGroup(TETHER, {
+  const children = new ChildGroup({ tether: TETHER, compileCache: null }, {
     line: (child, stream, line) => {
       lines.push(`${child.name} ${stream} ${line}`);
       wake();
@@ -145,7 +145,7 @@ test("children end when their parent is killed", async () => {
     `import { ChildGroup } from ${
       JSON.stringify(new URL("../../src/runtime/children.ts", import.meta.url).href)
     };
-    const group = new ChildGroup(${JSON.stringify(TETHER)}, {
+    const group = new ChildGroup({ tether: ${JSON.stringify(TETHER)}, compileCache: null }, {
       line: (child, _, line) => { if (line === "up") setTimeout(() => console.log(child.pid), 300); },
       died: () => {},
     });

@@ -1,0 +1,193 @@
+// The demo as a user runs it, with this runtime: its document, its promises, its end. Under Deno with
+// exactly the rights of `npm run start:deno`.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createServer, request } from "node:http";
+import { dirname } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { DemoReport } from "../../src/cli/demo-report.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const DENO = process.versions.deno !== undefined;
+const NET = DENO ? "127.82" : "127.81";
+const CATALOGUE = "http://catalogue.shop.svc.cluster.local:8080/items";
+/** Eight seconds are promised for two quiet cores; here other tests may run. */
+const STARTUP_MS = 20_000;
+
+interface Demo {
+  readonly child: ChildProcess;
+  out(): string;
+  err(): string;
+  /** Resolves when stdout has it; rejects when the demo ends before. */
+  until(text: string): Promise<void>;
+  readonly ended: Promise<number | null>;
+}
+
+/** Starts `tulle demo` with the arguments. */
+function startDemo(...args: readonly string[]): Demo {
+  const given = [
+    "demo",
+    "--net",
+    NET,
+    ...(args.includes("--admin") ? [] : ["--admin", "127.0.0.1:0"]),
+    ...args,
+  ];
+  const child = spawn(
+    process.execPath,
+    [...(DENO ? denoArgs() : []), "src/cli/main.ts", ...given],
+    {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "pipe"],
+      // as tools/deno/deno.js does, so that --allow-run=deno means this Deno
+      env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` },
+    },
+  );
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  const ended = once(child, "close").then(([code]) => code as number | null);
+  const until = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if (out.includes(text)) resolve();
+      };
+      child.stdout.on("data", look);
+      look();
+      void ended.then(() => reject(new Error(`the demo ended: ${out}${err}`)));
+    });
+  return { child, out: () => out, err: () => err, until, ended };
+}
+
+/** The rights that the package's own command gives. */
+function denoArgs(): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8")) as {
+    scripts: Record<string, string>;
+  };
+  const words = (scripts["start:deno"] ?? "").split(" ");
+  return words.slice(words.indexOf("run"), words.indexOf("src/cli/main.ts"));
+}
+
+/** One request through a pod's outbound proxy. */
+function through(pod: number, url: string): Promise<{ status: number; filtered: string }> {
+  return new Promise((resolve, reject) => {
+    const ip = `${NET}.1.${pod}`;
+    const sent = request({ host: ip, port: 4140, path: url, headers: { host: new URL(url).host } });
+    sent.on("response", (response) => {
+      response.resume();
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          filtered: String(response.headers["x-filtered-by"] ?? ""),
+        }));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+/** Processes of which `pid` is the parent. */
+function childrenOf(pid: number): number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((child) => {
+    try {
+      const stat = readFileSync(`/proc/${child}/stat`, "utf8");
+      return Number(stat.slice(stat.lastIndexOf(")") + 4).split(" ")[0]) === pid;
+    } catch {
+      return false; // it ended while we looked
+    }
+  });
+}
+
+test("tulle demo --json keeps its promises and prints one document", async () => {
+  const demo = startDemo("--duration", "10s", "--json");
+  const status = await demo.ended;
+  assert.is(demo.err(), "");
+  assert.is(status, 0);
+  const report = JSON.parse(demo.out()) as DemoReport;
+  assert.equal(Object.keys(report), [
+    ...["services", "proxies", "filters", "swaps", "requestsAcrossSwaps", "failedDuringSwap"],
+    "startupMs",
+  ]);
+  assert.equal(report.services.map((s) => s.name), ["web", "catalogue", "vote"]);
+  for (const service of report.services) {
+    assert.ok(service.requests > 50, `${service.name}: ${service.requests} requests`);
+    assert.ok((service.successRate ?? 0) >= 0.999, `${service.name}: ${service.successRate}`);
+    const { p50Ms, p95Ms, p99Ms } = service;
+    assert.ok(p50Ms !== null && p95Ms !== null && p99Ms !== null);
+    assert.ok(p50Ms! > 0 && p50Ms! <= p95Ms! && p95Ms! <= p99Ms!);
+  }
+  const catalogue = report.services[1]!;
+  assert.ok(
+    catalogue.actualSuccessRate! < catalogue.successRate!,
+    "a replica fails 5 %, which retries hide",
+  );
+  assert.is(report.proxies.length, 6);
+  for (const proxy of report.proxies) {
+    assert.ok(proxy.mtlsConnections > 0, `${proxy.name} has no mutual TLS`);
+    assert.is(proxy.plaintextConnections, 0, proxy.name);
+    assert.ok(proxy.rssMiB > 10);
+  }
+  const names = new Set(report.filters.map((f) => f.name));
+  assert.equal([...names].sort(), ["header-modifier", "retry", "route-metrics"]);
+  for (const filter of report.filters) {
+    assert.match(filter.sha256, /^[0-9a-f]{64}$/);
+    assert.is(filter.traps, 0);
+  }
+  for (const name of names) {
+    assert.ok(report.filters.some((f) => f.name === name && f.calls > 0 && f.nsPerCall > 0), name);
+  }
+  assert.ok(report.swaps >= 2);
+  assert.ok(report.requestsAcrossSwaps > 0);
+  assert.is(report.failedDuringSwap, 0);
+  assert.ok(report.startupMs < STARTUP_MS, `${report.startupMs} ms`);
+});
+
+test("the demo's mesh serves who may ask, refuses who may not, and ends in two seconds with nothing left", async () => {
+  const demo = startDemo();
+  await demo.until("The mesh is up");
+  assert.equal(await through(2, CATALOGUE), { status: 200, filtered: "tulle" });
+  assert.is((await through(1, CATALOGUE)).status, 403);
+  const dashboard = /dashboard +(\S+)/.exec(demo.out())?.[1] ?? "";
+  assert.is((await fetch(dashboard)).status, 200);
+  const folder = /edit +(\S+?)\/demo\/mesh/.exec(demo.out())?.[1] ?? "";
+  assert.ok(existsSync(folder));
+  const children = childrenOf(demo.child.pid!);
+  assert.is(children.length, 13, "a control plane, 6 proxies, 6 applications");
+
+  const asked = performance.now();
+  process.kill(demo.child.pid!, "SIGINT");
+  await demo.ended;
+  assert.ok(performance.now() - asked < 2_000, `it took ${performance.now() - asked} ms`);
+  for (const pid of children) assert.not.ok(existsSync(`/proc/${pid}`), `process ${pid} is left`);
+  assert.not.ok(existsSync(folder));
+});
+
+test("Ctrl-C before the mesh is up leaves nothing either", async () => {
+  const demo = startDemo();
+  while (childrenOf(demo.child.pid!).length < 7) await new Promise((r) => setTimeout(r, 20));
+  const children = childrenOf(demo.child.pid!);
+  process.kill(demo.child.pid!, "SIGTERM");
+  assert.is(await demo.ended, 1);
+  assert.is(demo.err(), "tulle: Stopped before the mesh was up\n");
+  for (const pid of children) assert.not.ok(existsSync(`/proc/${pid}`), `process ${pid} is left`);
+});
+
+test("a taken address is one clear line", async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(4140, `${NET}.1.2`, resolve));
+  const demo = startDemo();
+  assert.is(await demo.ended, 1);
+  assert.is(
+    demo.err(),
+    `tulle: ${NET}.1.2:4140 is taken by another process\n` +
+      "  Is another demo running? Take another network: tulle demo --net 127.78\n",
+  );
+  server.close();
+});
+
+test.run();
