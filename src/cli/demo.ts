@@ -22,6 +22,8 @@ export interface DemoOptions {
   readonly durationMs: number | null;
   readonly json: boolean;
   readonly watch: boolean;
+  /** What is watched; null: the package's own filters. */
+  readonly filtersFolder: string | null;
   readonly net: string;
   readonly adminListen: SocketAddr;
   readonly rate: number;
@@ -46,6 +48,7 @@ export const demoCommand: Command = {
       name: "--watch",
       summary: "Compile a filter in filters/ when its source changes, and swap it",
     },
+    { name: "--filters", value: "DIR", summary: "With --watch: another folder of filters" },
     { name: "--rate", value: "N", summary: `Requests per second (${DEFAULT_RATE})` },
     { name: "--net", value: "A.B", summary: `First half of the pods' addresses (${DEFAULT_NET})` },
     { name: "--admin", value: "ADDR", summary: `Where the dashboard is (${DEFAULT_ADMIN})` },
@@ -71,10 +74,13 @@ export function demoOptions(flags: Flags): DemoOptions {
   } catch (e) {
     throw usageError(`--admin: ${errorText(e)}`);
   }
+  const filtersFolder = flags.text("--filters");
+  if (filtersFolder !== null && !flags.has("--watch")) throw usageError("--filters needs --watch");
   return {
     durationMs: duration === null ? null : parseDurationMs("--duration", duration),
     json: flags.has("--json"),
     watch: flags.has("--watch"),
+    filtersFolder,
     net,
     adminListen,
     rate: parseWhole("--rate", flags.text("--rate") ?? String(DEFAULT_RATE), 1, 5_000),
@@ -153,7 +159,12 @@ async function live(
 }
 
 /** Says where things are. */
-function welcome(mesh: DemoMesh, { net, watch }: DemoOptions, screen: Screen, ms: number): void {
+function welcome(
+  mesh: DemoMesh,
+  { net, watch, filtersFolder }: DemoOptions,
+  screen: Screen,
+  ms: number,
+): void {
   const web = mesh.pods.find((pod) => pod.app === "web");
   screen.message(
     `The mesh is up in ${(ms / 1000).toFixed(1)} s: a control plane, 6 proxies, 6 applications.`,
@@ -197,7 +208,10 @@ async function watchIt(
   const { durationMs } = options;
   const swapping = planSwaps(mesh, screen, { durationMs, stop: end, leave: edited, done });
   const watching = options.watch
-    ? (await import("./demo-watch.ts")).watchFilters({ mesh, screen, stop: end, edited, done })
+    ? (await import("./demo-watch.ts")).watchFilters({
+      ...{ mesh, screen, stop: end, edited, done },
+      ...(options.filtersFolder === null ? {} : { folder: options.filtersFolder }),
+    })
     : Promise.resolve();
   while (!end.aborted) {
     const elapsedMs = performance.now() - started;

@@ -48,12 +48,14 @@ test("the demo's flags have defaults and bounds", () => {
     durationMs: null,
     json: false,
     watch: false,
+    filtersFolder: null,
     net: "127.77",
     adminListen: { ip: "127.0.0.1", port: 8084 },
     rate: 40,
   });
   assert.is(options("--duration", "20s").durationMs, 20_000);
   assert.throws(() => options("--duration", "20"), /is not a duration/);
+  assert.throws(() => options("--filters", "x"), /--filters needs --watch/);
   assert.throws(() => options("--rate", "0"), /is not a whole number from 1/);
   assert.throws(() => options("--admin", "8084"), /--admin: "8084" is not an address/);
   for (const net of ["127.0", "10.1", "127.256", "127.77.1", "127.7x"]) {
