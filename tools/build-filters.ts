@@ -9,6 +9,7 @@ import { createCompiler } from "../src/cli/filter-compiler.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const builds = join(root, "filters/build");
+const sources = join(root, "wasm/fixtures/assembly");
 const fixtures = join(root, "test/wasm/fixtures");
 /** Filters that also get a second build, which replaces the first while requests run. */
 const SECOND_BUILDS: Readonly<Record<string, string>> = {
@@ -66,9 +67,9 @@ await put(
   join(builds, "digests.json"),
   new TextEncoder().encode(JSON.stringify(digests, null, 2) + "\n"),
 );
-for (const file of (await readdir(join(fixtures, "assembly"))).sort()) {
+for (const file of (await readdir(sources)).sort()) {
   const name = file.replace(/\.ts$/, "");
-  await build(join(fixtures, "assembly", file), join(fixtures, `${name}.wasm`), "");
+  await build(join(sources, file), join(fixtures, `${name}.wasm`), "");
 }
 if (wrong > 0) process.exitCode = 1;
 else if (isCheck) console.log("filters are what their sources compile to");
