@@ -120,7 +120,7 @@ export class NetDriver implements Driver {
     const socket = tls.connect({
       ...at,
       secureContext: mesh,
-      servername: serverName,
+      ...(serverName === "" ? {} : { servername: serverName }),
       minVersion: "TLSv1.3",
       rejectUnauthorized: true,
       // The SNI is not what is checked, the identity is, once, in peer-identity.ts.

@@ -21,6 +21,8 @@ export interface ListenOptions {
   readonly at: SocketAddr;
   /** Terminate mesh TLS here; null: plain text only, nothing is awaited before `accept`. */
   readonly mesh: MeshTls | null;
+  /** Terminate whatever name a client asks for, not only the identity's; for static configuration. */
+  readonly anyName: boolean;
   /** How long the first bytes of a connection are awaited before it counts as plain text. */
   readonly detectMs: number;
   accept(ch: Chan, peer: Peer): Core;
@@ -77,7 +79,7 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<NetLi
       detect(socket, options.detectMs, (first) => {
         const hello = readClientHello(first);
         // As Linkerd: a ClientHello for another name is somebody else's TLS and passes through.
-        if (hello !== null && (hello.serverName === mesh.serverName)) {
+        if (hello !== null && (options.anyName || hello.serverName === mesh.serverName)) {
           if (first.length > 0) socket.unshift(first);
           mesh.terminate(socket);
           return;

@@ -22,7 +22,10 @@ export function clientPeer(socket: tls.TLSSocket): PeerTls | string {
   return { identity, alpn };
 }
 
-/** The server of a connection that we made, or why it is refused. */
+/**
+ * The server of a connection that we made, or why it is refused. An empty `expected` takes any
+ * identity that the trust anchors vouch for (`tulle proxy` without `--require-id`).
+ */
 export function serverPeer(
   socket: tls.TLSSocket,
   expected: string,
@@ -34,11 +37,11 @@ export function serverPeer(
     return "the server's certificate does not chain to the trust anchors";
   }
   const names = subjectAltNames(certificate.raw);
-  if (!names.includes(expected)) {
+  if (expected === "" ? names.length === 0 : !names.includes(expected)) {
     return `the server is ${names.slice(0, 3).join(", ") || "without a name"}, not ${expected}`;
   }
   if (alpn !== null && socket.alpnProtocol !== alpn) {
     return `the server did not accept the protocol ${alpn}`;
   }
-  return { identity: expected, alpn };
+  return { identity: expected === "" ? (names[0] ?? null) : expected, alpn };
 }

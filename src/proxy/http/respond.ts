@@ -27,6 +27,7 @@ export const RESPONSES: Readonly<Record<ErrorKind, { status: number; close: bool
 };
 
 const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
   400: "Bad Request",
   403: "Forbidden",
   404: "Not Found",

@@ -38,6 +38,8 @@ export interface ServerOptions {
   refused(why: MeshError, conn: ConnInfo): void;
   /** True once the process drains: connections end after their current response. */
   draining(): boolean;
+  /** Exchanges in progress, over all connections of the process. */
+  readonly inFlight: { count: number };
 }
 
 /** Awaiting or reading a request head. */
@@ -161,6 +163,12 @@ export class Http1Server implements Core, Reply {
     const error = new MeshError("client-gone", text);
     this.#x.error = error;
     sink.abort(error);
+    this.#finish();
+  }
+
+  /** The exchange is over: tells the stack, once. */
+  #finish(): void {
+    this.#options.inFlight.count--;
     this.#x.finish();
   }
 
@@ -201,6 +209,7 @@ export class Http1Server implements Core, Reply {
       return to - from;
     }
     x.begin(this.#driver.now);
+    this.#options.inFlight.count++;
     x.request.retain();
     this.#headSent = false;
     this.#close = this.#fin || x.request.close;
@@ -355,7 +364,7 @@ export class Http1Server implements Core, Reply {
     this.#sink = null;
     this.#answered = true;
     this.#stop();
-    this.#x.finish();
+    this.#finish();
     // A response that was cut short must not look whole.
     this.#shut("reset");
   }
@@ -377,7 +386,7 @@ export class Http1Server implements Core, Reply {
 
   #finishTunnel(): void {
     this.#sink = null;
-    this.#x.finish();
+    this.#finish();
     this.#shut("flush");
   }
 
@@ -387,7 +396,7 @@ export class Http1Server implements Core, Reply {
     this.#sink = null;
     this.#answered = true;
     this.wake = null;
-    this.#x.finish();
+    this.#finish();
     if (this.#state === BODY) {
       // Answered before the body was read: the connection cannot be used again.
       sink?.abort(new MeshError("client-gone", "answered before the request body was read"));

@@ -4,6 +4,8 @@
 import type { RetryBudget } from "../../model/route.ts";
 
 const SLOTS = 10;
+/** Sums of shares such as 0.2 fall short of whole numbers by their rounding. */
+const EPSILON = 1e-9;
 
 /**
  * Allows retries as a share of first attempts.
@@ -37,7 +39,7 @@ export class RetryTokens {
   /** A retry, if there is one left. */
   withdraw(nowMs: number): boolean {
     this.#expire(nowMs);
-    if (this.#sum + this.#reserve < 1) return false;
+    if (this.#sum + this.#reserve < 1 - EPSILON) return false;
     this.#put(-1);
     return true;
   }
@@ -45,7 +47,7 @@ export class RetryTokens {
   /** Whole retries that could be made now. */
   available(nowMs: number): number {
     this.#expire(nowMs);
-    return Math.max(0, Math.floor(this.#sum + this.#reserve));
+    return Math.max(0, Math.floor(this.#sum + this.#reserve + EPSILON));
   }
 
   #put(amount: number): void {

@@ -1,0 +1,72 @@
+// What both kinds of proxy process share: the knobs of the data plane that come from configuration,
+// and draining. Knows no runtime; `main.ts` hands everything in.
+
+import type { Driver } from "../core/driver.ts";
+import type { ConnInfo } from "../core/exchange.ts";
+import type { Logger } from "../core/log.ts";
+import type { ServerOptions } from "./http1/server.ts";
+import type { ReachOptions } from "./outbound/endpoint.ts";
+import type { OutboundOptions } from "./outbound/stack.ts";
+import type { ProxyMetrics } from "./metrics.ts";
+
+/** A head over this is refused with 431. */
+export const MAX_HEAD_BYTES = 64 * 1024;
+/** A request head must be whole this long after its first byte. */
+const HEAD_MS = 10_000;
+/** A connection without a request is closed after this long. */
+const CLIENT_IDLE_MS = 600_000;
+/** HTTP/1 connections to one endpoint at once. */
+const MAX_CONNECTIONS_PER_ENDPOINT = 10_000;
+
+/** Whether the process is going away, and whoever asks. */
+export class Draining {
+  active = false;
+  /** Exchanges in progress. */
+  readonly inFlight = { count: 0 };
+  readonly is = (): boolean => this.active;
+}
+
+/** Options of accepted HTTP/1 connections. */
+export function serverOptions(o: {
+  metrics: ProxyMetrics;
+  log: Logger;
+  draining: Draining;
+  tellMesh: (conn: ConnInfo) => boolean;
+}): Omit<ServerOptions, "service"> {
+  const { metrics, log } = o;
+  return {
+    maxHeadBytes: MAX_HEAD_BYTES,
+    headMs: HEAD_MS,
+    idleMs: CLIENT_IDLE_MS,
+    tellMesh: o.tellMesh,
+    draining: o.draining.is,
+    inFlight: o.draining.inFlight,
+    refused(why, conn) {
+      const family = conn.direction === "inbound" ? metrics.inboundErrors : metrics.outboundErrors;
+      metrics.count(family, { error: why.kind });
+      log.debug("refused a request", { why: why.message, client: conn.remote.ip });
+    },
+  };
+}
+
+/** How endpoints are reached. */
+export function reachOptions(o: {
+  driver: Driver;
+  metrics: ProxyMetrics;
+  sourceIp: string | null;
+  podIps: readonly string[];
+  connectMs: number;
+  poolIdleMs: number;
+  maxIdle: number;
+}): ReachOptions {
+  return { ...o, maxOpen: MAX_CONNECTIONS_PER_ENDPOINT, maxHeadBytes: MAX_HEAD_BYTES };
+}
+
+/** Defaults of a proxy without environment: Linkerd's. */
+export const STATIC_OUTBOUND: OutboundOptions = {
+  failfastMs: 3000,
+  queueCapacity: 10_000,
+  replayMaxBytes: 64 * 1024,
+  maxInFlight: 100_000,
+  random: Math.random,
+};

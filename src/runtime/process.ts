@@ -1,0 +1,45 @@
+// The process itself: clocks, what it uses, and the signals that ask it to end. Handed to `main.ts`.
+
+import process from "node:process";
+import type { Clock } from "../core/clock.ts";
+
+/** The machine's clocks. */
+export const SYSTEM_CLOCK: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after(ms, fire) {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Memory and CPU, without reading /proc, which Deno would want every permission for. */
+export function processUsage(): { rssBytes: number; cpuSeconds: number } {
+  const { user, system } = process.cpuUsage();
+  return {
+    rssBytes: process.memoryUsage.rss?.() ?? process.memoryUsage().rss,
+    cpuSeconds: (user + system) / 1e6,
+  };
+}
+
+/** Calls once, at the first SIGTERM or SIGINT; a second one leaves at once. */
+export function onStopSignal(stop: (signal: string) => void): void {
+  let asked = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (asked) process.exit(130);
+      asked = true;
+      stop(signal);
+    });
+  }
+}
+
+/** Writes a line for people: logs go to standard error. */
+export function writeErrorLine(line: string): void {
+  process.stderr.write(line + "\n");
+}
+
+/** Leaves with a status. */
+export function exit(status: number): never {
+  process.exit(status);
+}
