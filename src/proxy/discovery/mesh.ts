@@ -1,0 +1,218 @@
+// Discovery over the control plane's streams. Every target and port is looked up once, shared by all who
+// ask, and dropped some time after the last one left. The data plane reads snapshots and calls nothing
+// here per request.
+
+import type { Transport } from "@connectrpc/connect";
+import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { FilterEngine } from "../../core/filter.ts";
+import type { Logger } from "../../core/log.ts";
+import { inCidr } from "../../model/policy.ts";
+import type { ProxyConfig } from "../config.ts";
+import { hasSuffix } from "../config/grammar.ts";
+import type { LookedUpTarget } from "./combine.ts";
+import type {
+  Discovery,
+  InboundSnapshot,
+  OutboundSnapshot,
+  TargetKey,
+  Watched,
+} from "./discovery.ts";
+import { EndpointSets } from "./endpoints.ts";
+import { type FilterStatus, FilterStore } from "./filters.ts";
+import { createModuleSource, type ModuleCache } from "./modules.ts";
+import { resolveAddr, resolveAuthority } from "./names.ts";
+import { InboundPort } from "./port.ts";
+import { fixedView } from "./shared.ts";
+import type { StreamStats } from "./stream.ts";
+import { type StreamMethod, Streams } from "./streams.ts";
+import { OutboundTarget } from "./target.ts";
+
+/** Targets that are known at once; each costs up to three streams. */
+export const MAX_TARGETS = 10_000;
+/** Ports that are watched at once, the configured ones not counted. */
+export const MAX_PORTS = 1000;
+
+export interface MeshDiscoveryOptions {
+  readonly config: Pick<
+    ProxyConfig,
+    "inbound" | "outbound" | "destination" | "policy" | "clusterDomain" | "namespace"
+  >;
+  /** To the destination service, which also serves the filter registry. */
+  readonly destination: Transport;
+  readonly policy: Transport;
+  readonly engine: FilterEngine;
+  /** Null: modules are fetched anew by each process. */
+  readonly moduleCache: ModuleCache | null;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+/** Discovery with what the process around it asks. */
+export interface MeshDiscovery extends Discovery {
+  /** Settles when each configured port has its policy or a first failure. */
+  portsAnswered(): Promise<void>;
+  filterStatus(): readonly FilterStatus[];
+  stats(): DiscoveryStats;
+  /** Ends every stream. */
+  close(): void;
+}
+
+export interface DiscoveryStats {
+  readonly targets: number;
+  readonly ports: number;
+  readonly streams: Readonly<Record<StreamMethod, StreamStats>>;
+}
+
+/** Begins to watch the configured ports. */
+export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
+  const { config, clock, log } = o;
+  const streams = new Streams(o);
+  const filters = new FilterStore({
+    ...o,
+    modules: createModuleSource({ transport: o.destination, cache: o.moduleCache, log }),
+  });
+  const endpoints = new EndpointSets(streams);
+  const targets = new Cache<string, OutboundTarget>(MAX_TARGETS);
+  const ports = new Cache<number, InboundPort>(MAX_PORTS);
+  const fixedPorts = new Map(config.inbound.ports.map((port) => [
+    port,
+    new InboundPort(port, config, streams, filters, null),
+  ]));
+  const context = {
+    streams,
+    endpoints,
+    filters,
+    profileInitialTimeoutMs: config.destination.profileInitialTimeoutMs,
+    hasProfile: (target: LookedUpTarget) => hasProfile(target, config.destination),
+  };
+
+  return {
+    outbound(key: TargetKey): Watched<OutboundSnapshot> {
+      const target = "original" in key
+        ? resolveAddr(key.original)
+        : resolveAuthority(key.authority, config);
+      if (target.kind === "outside") return fixedView(unknownTarget(target.key), target.why);
+      if (target.kind === "addr" && isOwnListener(target.addr, config)) {
+        const why = `${target.key} is this proxy itself`;
+        return fixedView(unknownTarget(target.key), why);
+      }
+      const entry = targets.get(target.key, () =>
+        new OutboundTarget(target, context, {
+          clock,
+          idleMs: config.outbound.discoveryIdleMs,
+          drop: () => targets.drop(target.key),
+        }));
+      if (entry !== null) return entry.shared.open();
+      const why = `${target.key} is not looked up: ${MAX_TARGETS} other targets are in use`;
+      log.warn("Too many outbound targets", { target: target.key, bound: MAX_TARGETS });
+      return fixedView<OutboundSnapshot>(null, why);
+    },
+
+    inbound(port: number): Watched<InboundSnapshot> {
+      const fixed = fixedPorts.get(port);
+      if (fixed !== undefined) return fixed.shared.open();
+      const entry = ports.get(port, () =>
+        new InboundPort(port, config, streams, filters, {
+          clock,
+          idleMs: config.inbound.discoveryIdleMs,
+          drop: () => ports.drop(port),
+        }));
+      if (entry !== null) return entry.shared.open();
+      log.warn("Too many inbound ports", { port, bound: MAX_PORTS });
+      return fixedView<InboundSnapshot>(
+        null,
+        `Port ${port} is over the bound of ${MAX_PORTS} ports`,
+      );
+    },
+
+    portsAnswered: async () => {
+      await Promise.all([...fixedPorts.values()].map((p) => p.answered));
+    },
+    filterStatus: () => filters.status(),
+    stats: () => ({
+      targets: targets.size,
+      ports: ports.size + fixedPorts.size,
+      streams: streams.stats,
+    }),
+    close() {
+      targets.clear();
+      ports.clear();
+      for (const port of fixedPorts.values()) port.close();
+      filters.close();
+    },
+  };
+}
+
+/** Entries with a bound: past it the ones that nobody reads go first. */
+class Cache<K, E extends { readonly shared: { readonly idle: boolean }; close(): void }> {
+  readonly #max: number;
+  readonly #entries = new Map<K, E>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Null: full of entries in use. */
+  get(key: K, make: () => E): E | null {
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    if (this.#entries.size >= this.#max && !this.#evictIdle()) return null;
+    const made = make();
+    this.#entries.set(key, made);
+    return made;
+  }
+
+  drop(key: K): void {
+    this.#entries.get(key)?.close();
+    this.#entries.delete(key);
+  }
+
+  clear(): void {
+    for (const key of [...this.#entries.keys()]) this.drop(key);
+  }
+
+  #evictIdle(): boolean {
+    for (const [key, entry] of this.#entries) {
+      if (!entry.shared.idle) continue;
+      this.drop(key);
+      return true;
+    }
+    return false;
+  }
+}
+
+function hasProfile(
+  target: LookedUpTarget,
+  { profileNetworks, profileSuffixes }: ProxyConfig["destination"],
+): boolean {
+  return target.kind === "addr"
+    ? profileNetworks.some((cidr) => inCidr(target.addr.ip, cidr))
+    : hasSuffix(profileSuffixes, target.host);
+}
+
+/** A request to ourselves would come back here until something breaks. */
+function isOwnListener(
+  addr: SocketAddr,
+  { outbound }: MeshDiscoveryOptions["config"],
+): boolean {
+  return outbound.listen.some((own) => formatSocketAddr(own) === formatSocketAddr(addr));
+}
+
+function unknownTarget(authority: string): OutboundSnapshot {
+  return {
+    authority,
+    exists: false,
+    opaque: false,
+    routes: [],
+    budget: { ratio: 0, minPerSecond: 0, ttlMs: 10_000 },
+    endpoints: { exists: false, endpoints: [] },
+    defaultRttMs: 30,
+    decayMs: 10_000,
+  };
+}

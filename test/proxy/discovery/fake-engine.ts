@@ -1,0 +1,59 @@
+// A filter engine that runs nothing: it remembers what it prepared and of what each chain consists.
+
+import {
+  type FilterChain,
+  type FilterEngine,
+  type FilterRef,
+  FilterRefused,
+  NO_FILTERS,
+  type PreparedFilter,
+  type UnloadedFilter,
+} from "../../../src/core/filter.ts";
+import { sha256Hex } from "../../../src/api/hex.ts";
+
+/** A chain that says what it is made of: `name@text`, or `!name` for one that is not loaded. */
+export interface NamedChain extends FilterChain {
+  readonly parts: readonly string[];
+}
+
+export class FakeEngine implements FilterEngine {
+  readonly prepared: string[] = [];
+  /** Modules whose text contains this are refused. */
+  refuse = "\0";
+  /** Settles before a preparation ends; replaced by tests that need a slow one. */
+  gate: Promise<void> = Promise.resolve();
+  chains = 0;
+  readonly #texts = new Map<string, string>();
+
+  async prepare(module: Uint8Array, ref: FilterRef): Promise<PreparedFilter> {
+    const text = new TextDecoder().decode(module);
+    await this.gate;
+    if (await sha256Hex(module) !== ref.sha256) throw new FilterRefused("wrong digest");
+    if (text.includes(this.refuse)) throw new FilterRefused(`refused: ${text}`);
+    this.prepared.push(text);
+    this.#texts.set(ref.sha256, text);
+    return {
+      ref,
+      info: {
+        abi: "tulle_abi_1",
+        sha256: ref.sha256,
+        size: ref.size,
+        hooks: [],
+        headersRead: [],
+        headersWritten: [],
+        metrics: [],
+      },
+    };
+  }
+
+  chain(filters: readonly (PreparedFilter | UnloadedFilter)[]): NamedChain {
+    this.chains++;
+    const parts = filters.map((f) =>
+      f.info === null ? `!${f.ref.name}` : `${f.ref.name}@${this.#texts.get(f.ref.sha256)}`
+    );
+    return { ...NO_FILTERS, parts };
+  }
+
+  stats = () => [];
+  series = () => [];
+}
