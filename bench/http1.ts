@@ -5,7 +5,6 @@
 // Proxies run on core 0, load and upstream on core 1. The upstream is nginx that returns 117 bytes of
 // JSON; the request has seven headers. CPU is what the kernel counted for all threads of the proxy.
 
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { freePort } from "../test/support/free-port.ts";
 import { denoPath } from "../tools/runner/runtimes.ts";
+import { FILTERED, filterFlags } from "./support/filters.ts";
 import { haproxy, missingPrograms, nginxProxy, programVersion, upstream } from "./support/peers.ts";
 import { type Start, start, type Started } from "./support/started.ts";
 import { machine, median, table } from "./support/table.ts";
@@ -160,9 +160,10 @@ async function candidates(dir: string, to: number, core: number | null): Promise
   const ours = async (name: string, command: string, before: string[], more: string[]) => {
     const port = await freePort();
     const args = [...before, "proxy", "--listen", `127.0.0.1:${port}`, "--to", `127.0.0.1:${to}`];
-    list.push({ name, command, args: [...args, ...more], cwd: root, core, port });
+    const header = more === filters ? { header: FILTERED } : {};
+    list.push({ name, command, args: [...args, ...more], cwd: root, core, port, ...header });
   };
-  const filters = filterFlags();
+  const filters = await filterFlags(root, dir);
   const node = [join(root, "bin/tulle.js")];
   const deno = ["run", "-A", "--no-prompt", join(root, "src/cli/main.ts")];
   await ours("tulle", process.execPath, node, []);
@@ -170,13 +171,6 @@ async function candidates(dir: string, to: number, core: number | null): Promise
   await ours("tulle on Deno", denoPath(root), deno, []);
   if (filters.length > 0) await ours("tulle on Deno, 3 filters", denoPath(root), deno, filters);
   return list;
-}
-
-/** The demo's three filters, as they are committed; none when one of them is not there. */
-function filterFlags(): string[] {
-  const paths = ["route-metrics", "retry", "header-modifier"]
-    .map((name) => join(root, "filters", "build", `${name}.wasm`));
-  return paths.every((p) => existsSync(p)) ? paths.flatMap((p) => ["--filter", p]) : [];
 }
 
 /** Medians, and ratios against the peer that is better over all rounds. */

@@ -1,20 +1,23 @@
 // `npm run bench -- NAME [flags]`: finds a bench by its name and runs it. Every figure in the
 // documents is one that a bench here prints.
 
-import { http1 } from "./http1.ts";
+type Bench = (argv: readonly string[]) => Promise<number>;
 
-const BENCHES: Readonly<Record<string, (argv: readonly string[]) => Promise<number>>> = { http1 };
+/** By name; a bench is loaded when it is asked for. */
+const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  http1: async () => (await import("./http1.ts")).http1,
+  filters: async () => (await import("./filters.ts")).filters,
+};
 
-const [name, ...argv] = process.argv.slice(2);
-const bench = name === undefined ? undefined : BENCHES[name];
+const [name = "", ...argv] = process.argv.slice(2);
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
 if (bench === undefined) {
-  console.error(
-    `Usage: npm run bench -- NAME [flags]; NAME is one of ${Object.keys(BENCHES).join(", ")}`,
-  );
+  const names = Object.keys(BENCHES).join(", ");
+  console.error(`Usage: npm run bench -- NAME [flags]; NAME is one of ${names}`);
   process.exitCode = 2;
 } else {
   try {
-    process.exitCode = await bench(argv);
+    process.exitCode = await (await bench())(argv);
   } catch (e) {
     console.error(`bench: ${e instanceof Error ? e.message : e}`);
     process.exitCode = 1;

@@ -14,8 +14,9 @@ export interface Start {
   readonly cwd: string;
   /** The core that all its threads run on; null: any. */
   readonly core: number | null;
-  /** It is ready when a GET there gives 200. */
+  /** It is ready when a GET there gives 200, with `header` where one is named. */
   readonly port: number;
+  readonly header?: { readonly name: string; readonly value: string };
 }
 
 /** A started process. */
@@ -78,7 +79,7 @@ async function ready(what: Start, check: () => void): Promise<void> {
   const untilMs = performance.now() + READY_MS;
   for (;;) {
     check();
-    if (await status(what.port) === 200) return;
+    if (await answers(what)) return;
     if (performance.now() > untilMs) {
       throw new Error(
         `${what.name} does not answer on port ${what.port} after ${READY_MS / 1000} s`,
@@ -88,15 +89,16 @@ async function ready(what: Start, check: () => void): Promise<void> {
   }
 }
 
-function status(port: number): Promise<number> {
+function answers({ port, header }: Start): Promise<boolean> {
   return new Promise((resolve) => {
     const req = request({ host: "127.0.0.1", port, path: "/", agent: false, timeout: 2000 });
     req.once("response", (res) => {
       res.resume();
-      res.once("close", () => resolve(res.statusCode ?? 0));
+      const right = header === undefined || res.headers[header.name] === header.value;
+      res.once("close", () => resolve(res.statusCode === 200 && right));
     });
     req.once("timeout", () => req.destroy());
-    req.once("error", () => resolve(0));
+    req.once("error", () => resolve(false));
     req.end();
   });
 }
