@@ -86,6 +86,7 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     packages: [
       { name: "hono", only: /\/admin/ },
       { ...CONNECT, only: /\/(discovery|tap|credentials)/ },
+      { ...PROTOBUF, only: /\/(discovery|tap|credentials)/ },
     ],
     runtime: false,
     hint: HAND_IN,
@@ -110,7 +111,8 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     mayImport: ["src/core/", "src/model/", "src/api/", "src/control/"],
     packages: [
       { name: "hono", only: /\/(admin|webhook)/ },
-      { ...CONNECT, only: /\/(service|rpc)|-(service|rpc)\.ts$/ },
+      { ...CONNECT, only: /-service\.ts$/ },
+      { ...PROTOBUF, only: /-service\.ts$/ },
       { name: "@peculiar/x509", only: /^src\/control\/identity\// },
       { name: "reflect-metadata", only: /^src\/control\/identity\// },
       { name: "yaml", only: /^src\/control\/files\// },
