@@ -47,6 +47,8 @@ export interface MeshDiscoveryOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** `MAX_TARGETS` unless set. */
+  readonly maxTargets?: number;
 }
 
 /** Discovery with what the process around it asks. */
@@ -67,14 +69,14 @@ export interface DiscoveryStats {
 
 /** Begins to watch the configured ports. */
 export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
-  const { config, clock, log } = o;
+  const { config, clock, log, maxTargets = MAX_TARGETS } = o;
   const streams = new Streams(o);
   const filters = new FilterStore({
     ...o,
     modules: createModuleSource({ transport: o.destination, cache: o.moduleCache, log }),
   });
   const endpoints = new EndpointSets(streams);
-  const targets = new Cache<string, OutboundTarget>(MAX_TARGETS);
+  const targets = new Cache<string, OutboundTarget>(maxTargets);
   const ports = new Cache<number, InboundPort>(MAX_PORTS);
   const fixedPorts = new Map(config.inbound.ports.map((port) => [
     port,
@@ -105,8 +107,8 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
           drop: () => targets.drop(target.key),
         }));
       if (entry !== null) return entry.shared.open();
-      const why = `${target.key} is not looked up: ${MAX_TARGETS} other targets are in use`;
-      log.warn("Too many outbound targets", { target: target.key, bound: MAX_TARGETS });
+      const why = `${target.key} is not looked up: ${maxTargets} other targets are in use`;
+      log.warn("Too many outbound targets", { target: target.key, bound: maxTargets });
       return fixedView<OutboundSnapshot>(null, why);
     },
 

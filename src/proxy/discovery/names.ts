@@ -43,6 +43,7 @@ export function resolveAuthority(authority: string, scope: NameScope): ResolvedT
   if (isIpv4(at.host) || isIpv6(at.host)) {
     return resolveAddr({ ip: normalizeIp(at.host), port });
   }
+  if (authority.startsWith("[")) return outside(`${shown} holds no IPv6 address`);
   const host = at.host.toLowerCase().replace(/\.$/, "");
   if (!isHostName(host)) return outside(`${shown} is not a host name`);
   const name = complete(host, scope);

@@ -11,7 +11,7 @@ import { OutboundPolicySchema } from "../../../src/api/gen/outbound_pb.ts";
 import { ServerSchema } from "../../../src/api/gen/inbound_pb.ts";
 import { profileToWire } from "../../../src/api/profile.ts";
 import { serverPolicyToWire } from "../../../src/api/server-policy.ts";
-import { SILENT } from "../../../src/core/log.ts";
+import { createLogger, type Logger, SILENT } from "../../../src/core/log.ts";
 import type { Endpoint } from "../../../src/model/endpoint.ts";
 import { authorize, type ServerPolicy } from "../../../src/model/policy.ts";
 import type { ClientPolicy, Profile } from "../../../src/model/profile.ts";
@@ -22,7 +22,7 @@ import { createMeshDiscovery } from "../../../src/proxy/discovery/mesh.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import { seeded } from "../../support/random.ts";
 import { FakeControl } from "./fake-control.ts";
-import { FakeEngine } from "./fake-engine.ts";
+import { FakeEngine, type NamedChain } from "./fake-engine.ts";
 
 const WEB = "web.shop.svc.cluster.local:80";
 const NO_LIMITS = { initialTimeoutMs: null, idleTimeoutMs: null, lifetimeMs: null };
@@ -34,6 +34,8 @@ const SVC = {
 };
 
 type Overrides = {
+  log?: Logger;
+  maxTargets?: number;
   limits?: { [name in keyof typeof NO_LIMITS]: number };
   inbound?: Partial<ProxyConfig["inbound"]>;
   destination?: Partial<ProxyConfig["destination"]>;
@@ -75,7 +77,8 @@ function setUp(over: Overrides = {}) {
     moduleCache: null,
     clock,
     random: () => 0.5,
-    log: SILENT,
+    log: over.log ?? SILENT,
+    ...(over.maxTargets === undefined ? {} : { maxTargets: over.maxTargets }),
   });
   /** After the test: nothing may be left that would keep a process alive. */
   const done = async () => {
@@ -135,6 +138,14 @@ const wirePolicy = (more: Partial<ClientPolicy> = {}) => clientPolicyToWire(poli
 const wireProfile = (more: Partial<Profile> = {}) => profileToWire(profile(more));
 const ips = (w: Watched<OutboundSnapshot>) =>
   w.value?.endpoints?.endpoints.map((e) => e.addr.ip) ?? null;
+
+/** As `settle`, and also through digests, which are computed outside the event loop. */
+async function quiet(): Promise<void> {
+  for (let i = 0; i < 8; i++) {
+    await settle();
+    await crypto.subtle.digest("SHA-256", new Uint8Array(1));
+  }
+}
 
 /** A target whose profile and policy are answered, with the endpoint stream open. */
 async function ready(s: ReturnType<typeof setUp>, authority = "web") {
@@ -637,6 +648,113 @@ test("inbound() follows each default policy", async () => {
     opaque.release();
     await s.done();
   }
+});
+
+test("inbound() admits by the new policy at once and swaps its routes when their filters are there", async () => {
+  const s = setUp();
+  const watched = s.mesh.inbound(8080);
+  await settle();
+  const module = await s.control.publish("module 1");
+  const guard = {
+    name: "guard",
+    ...module,
+    config: new Uint8Array(),
+    failurePolicy: "closed" as const,
+    fuelPerHook: 0,
+    memoryPages: 0,
+  };
+  const base = watched.value?.policy as ServerPolicy;
+  const gate = Promise.withResolvers<void>();
+  s.engine.gate = gate.promise;
+  s.control.inbound.at("8080").send(serverPolicyToWire({
+    ...base,
+    authorizations: [],
+    filters: [guard],
+    routes: [route("api", { filters: [{ ...guard, name: "own" }] })],
+  }));
+  await quiet();
+  assert.is(
+    authorize(watched.value?.policy as ServerPolicy, {
+      ip: "10.9.9.9",
+      meshed: false,
+      identity: null,
+    }),
+    null,
+  );
+  assert.equal(watched.value?.routes.map((r) => r.route.name), ["default"]);
+  gate.resolve();
+  await quiet();
+  assert.equal(watched.value?.routes.map((r) => r.route.name), ["api"]);
+  const { parts } = watched.value?.routes[0]?.chain as NamedChain;
+  assert.equal(parts, ["guard@module 1", "own@module 1"], "the server's filters come first");
+  assert.equal(s.mesh.filterStatus().map((f) => f.name), ["guard", "own"]);
+  await s.done();
+});
+
+test("a path that no profile route names is no way around the filters of the service", async () => {
+  const s = setUp();
+  const watched = await ready(s);
+  const guard = {
+    name: "guard",
+    ...await s.control.publish("module 1"),
+    config: new Uint8Array(),
+    failurePolicy: "closed" as const,
+    fuelPerHook: 0,
+    memoryPages: 0,
+  };
+  s.control.outbound.at(WEB).send(wirePolicy({ routes: [route("http", { filters: [guard] })] }));
+  const books = route("books", {
+    match: { kind: "method", method: "GET" },
+    labels: { route: "books" },
+    filters: [guard],
+  });
+  s.control.profile.at(WEB).send(wireProfile({ routes: [books] }));
+  await quiet();
+  assert.equal(watched.value?.routes.map((r) => r.route.name), ["books", "default"]);
+  assert.ok(
+    watched.value?.routes.every((r) => (r.chain as NamedChain).parts[0] === "guard@module 1"),
+  );
+  assert.is(watched.value?.routes[0]?.chain, watched.value?.routes[1]?.chain);
+  await s.done();
+});
+
+test("a lost control plane is said once, not once for each stream", async () => {
+  const lines: string[] = [];
+  const log = createLogger({
+    level: "info",
+    format: "plain",
+    wall: () => 0,
+    write: (l) => lines.push(l),
+  });
+  const s = setUp({ log });
+  await ready(s);
+  const pipes = [s.control.profile.at(WEB), s.control.outbound.at(WEB), s.control.get.at(WEB)];
+  for (const pipe of pipes) pipe.fail(Code.Unavailable, "connection refused");
+  s.control.inbound.at("8080").fail(Code.Unavailable, "connection refused");
+  await s.clock.advanceAsync(5000);
+  assert.is(lines.filter((l) => l.includes("cannot be reached")).length, 2, lines.join("\n"));
+  s.control.outbound.at(WEB).send(wirePolicy());
+  s.control.profile.at(WEB).send(wireProfile());
+  await settle();
+  assert.is(lines.filter((l) => l.includes("answers again")).length, 2);
+  await s.done();
+});
+
+test("targets past the bound are refused with a reason, after idle ones made room", async () => {
+  const s = setUp({ maxTargets: 5 });
+  const held = [];
+  for (let i = 0; i < 4; i++) held.push(s.mesh.outbound({ authority: `svc-${i}` }));
+  s.mesh.outbound({ authority: "idle" }).release();
+  const last = s.mesh.outbound({ authority: "last" });
+  assert.is(last.why, "");
+  assert.is(s.mesh.stats().targets, 5);
+  const over = s.mesh.outbound({ authority: "over" });
+  assert.is(over.value, null);
+  assert.match(over.why, /over\.shop.* is not looked up: 5 other targets/);
+  over.release();
+  held[0]?.release();
+  assert.is(s.mesh.outbound({ authority: "over" }).why, "");
+  await s.done();
 });
 
 test.run();
