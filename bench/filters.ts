@@ -12,7 +12,6 @@ import { headerName } from "../src/core/head.ts";
 import { SILENT } from "../src/core/log.ts";
 import { get, moduleBytes, refTo } from "../test/wasm/support.ts";
 import { readConfig } from "../wasm/host/config.ts";
-import { createEngine } from "../wasm/host/engine.ts";
 import { Guest } from "../wasm/host/guest.ts";
 import { readManifest } from "../wasm/host/manifest.ts";
 import { MetricStore } from "../wasm/host/metrics.ts";

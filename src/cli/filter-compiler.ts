@@ -8,7 +8,8 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
 import type { CompilerApi } from "../../wasm/sdk/ast.ts";
-import { FilterTransform, SDK_PATH } from "../../wasm/sdk/transform.ts";
+import { SDK_PATH } from "../../wasm/sdk/surface.ts";
+import { FilterTransform } from "../../wasm/sdk/transform.ts";
 
 /** What is used of the package `assemblyscript/asc`. */
 interface Asc {

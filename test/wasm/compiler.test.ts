@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -66,6 +66,16 @@ for (const name of ["retry", "route-metrics", "header-modifier"]) {
     assert.is("errors" in second ? "" : second.sha256, digests[`${name}.v2`]);
   });
 }
+
+test("the modules of the tests are what their sources compile to", async () => {
+  const folder = join(root, "wasm/fixtures/assembly");
+  for (const file of readdirSync(folder)) {
+    const result = await compiler.compile(join(folder, file));
+    assert.not("errors" in result, file);
+    const committed = moduleBytes(`fixtures/${file.replace(".ts", "")}`);
+    if ("wasm" in result) assert.equal(result.wasm, committed, file);
+  }
+});
 
 test("a useful filter is fifteen lines", async () => {
   const source = `import { Action, CONTINUE, counter, is, reply, request } from "@tulle/filter";

@@ -123,7 +123,7 @@ test("a filter behind the one that answered sees neither response nor end", asyn
   assert.equal(ends().sort(), ["before", "before", "behind"], "two classes for the one in front");
 });
 
-test("a filter that could not be loaded refuses or is skipped, as its policy says", async () => {
+test("a filter that could not be loaded refuses or is skipped, as its policy says", () => {
   const { engine } = make();
   const why = "the registry has no module with this digest";
   const closed = engine.chain([{ ref: refTo(policy, null, { name: "gone" }), info: null, why }]);

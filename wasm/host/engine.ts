@@ -71,7 +71,7 @@ class Engine implements FilterEngine {
     this.#world = {
       now: () => clock.now(),
       random,
-      log: log.with("filter"),
+      log,
       mayLog: () => {
         const now = Math.floor(clock.now() / 1000);
         if (now !== second) {
