@@ -225,21 +225,24 @@ export const swapEvent = object({
   from: nullable(text(64)),
   to: text(64),
 });
-/** Event `error`: something failed; the last good state is in use. */
-export const errorEvent = object({ at: amount, source: text(), message: text() });
+/** Event `failure`: something failed; the last good state is in use. (`error` is a browser's own event.) */
+export const failureEvent = object({ at: amount, source: text(), message: text() });
 /** Event `endpoints`: addresses that joined, left, or changed their readiness. */
 export const endpointsEvent = object({
   at: amount,
   service: text(),
   added: list(text()),
   removed: list(text()),
-  changed: list(text()),
+  /** Known before, and ready again. */
+  ready: list(text()),
+  /** Known still, and ready no longer. */
+  notReady: list(text()),
 });
 
 /** An event that is kept for a client that comes back (`Last-Event-ID`). */
 export type AdminEvent =
   | { readonly type: "swap"; readonly data: Of<typeof swapEvent> }
-  | { readonly type: "error"; readonly data: Of<typeof errorEvent> }
+  | { readonly type: "failure"; readonly data: Of<typeof failureEvent> }
   | { readonly type: "endpoints"; readonly data: Of<typeof endpointsEvent> };
 
 /** JSON body of `POST /api/filters/:name/rollout`: a build that the registry has. */

@@ -35,17 +35,21 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 /** Values of the reference that proxies require and then replace by their own settings. */
 const QUEUE = { capacity: 100, failfastTimeout: durationToWire(3000) };
 
-/** The message for a policy, with the parts that proxies of the reference require. */
+/**
+ * The message for a policy, with the parts that proxies of the reference require. `h2c`: the service
+ * speaks HTTP/2 only.
+ */
 export function clientPolicyToWire(
   policy: ClientPolicy,
   detectMs: number,
+  h2c = false,
 ): OutboundPolicy {
   const http = { routes: policy.routes.map((r) => httpRouteToWire(r, policy)) };
   const opaque = { routes: [opaqueRouteToWire(policy)] };
   const kind = policy.protocol === "opaque"
     ? { case: "opaque" as const, value: opaque }
     : policy.protocol === "http"
-    ? { case: "http1" as const, value: http }
+    ? { case: h2c ? "http2" as const : "http1" as const, value: http }
     : {
       case: "detect" as const,
       value: { timeout: durationToWire(detectMs), opaque, http1: http, http2: http },

@@ -2,7 +2,7 @@
 // `proxy/discovery`; each message is whole.
 
 import { create } from "@bufbuild/protobuf";
-import type { Profile } from "../model/profile.ts";
+import type { Origin, Profile } from "../model/profile.ts";
 import {
   DEFAULT_RETRY_BUDGET,
   type ResponseClass,
@@ -20,6 +20,7 @@ import {
   type RouteSchema,
 } from "./gen/destination_pb.ts";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { originToWire } from "./origin.ts";
 import {
   requestMatchFromWire,
   requestMatchToWire,
@@ -31,8 +32,17 @@ import { type OnSkip, WireError } from "./wire-error.ts";
 /** Routes of one profile; more are refused as a whole. */
 const MAX_ROUTES = 1024;
 
-/** The message for a profile; the parent and profile references are the caller's to add. */
-export function profileToWire(profile: Profile): DestinationProfile {
+/** Which resources a profile was made from; null: none. */
+export interface ProfileRefs {
+  readonly parent: Origin | null;
+  readonly profile: Origin | null;
+}
+
+/** The message for a profile. */
+export function profileToWire(
+  profile: Profile,
+  refs: ProfileRefs = { parent: null, profile: null },
+): DestinationProfile {
   const { budget, endpoint } = profile;
   return create(DestinationProfileSchema, {
     routes: profile.routes.map(routeToWire),
@@ -45,6 +55,8 @@ export function profileToWire(profile: Profile): DestinationProfile {
     opaqueProtocol: profile.opaque,
     fullyQualifiedName: profile.fullyQualifiedName,
     ...(endpoint === null ? {} : { endpoint: endpointToWire(endpoint) }),
+    ...(refs.parent === null ? {} : { parentRef: originToWire(refs.parent) }),
+    ...(refs.profile === null ? {} : { profileRef: originToWire(refs.profile) }),
   });
 }
 

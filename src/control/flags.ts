@@ -1,0 +1,165 @@
+// The control plane's command line. Each bad flag is one line that names it.
+
+import { formatSocketAddr, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
+import { errorText } from "../core/errors.ts";
+import { LOG_LEVELS, type LogLevel } from "../core/log.ts";
+import { isDnsLike } from "../model/identity.ts";
+import { inCidr } from "../model/policy.ts";
+import { DEFAULT_OPTIONS, DEFAULT_POLICIES, type MeshOptions } from "./options.ts";
+
+export interface ControlFlags {
+  readonly folder: string;
+  readonly state: string;
+  readonly destination: SocketAddr;
+  readonly policy: SocketAddr;
+  readonly identity: SocketAddr;
+  readonly admin: SocketAddr;
+  readonly logLevel: LogLevel;
+  readonly mesh: MeshOptions;
+}
+
+/** The command line is wrong; the message is one line. */
+export class UsageError extends Error {}
+
+/** Printed by `--help`. */
+export const USAGE = `Usage: control --folder DIR --state DIR [flags]
+
+  --folder DIR                   Kubernetes objects as YAML, watched
+  --state DIR                    what the control plane keeps: CA, keys, modules
+  --destination-listen ADDR      destination API and filter registry (127.0.0.1:8086)
+  --policy-listen ADDR           policy API (127.0.0.1:8090)
+  --identity-listen ADDR         identity API (127.0.0.1:8080)
+  --admin-listen ADDR            admin plane (127.0.0.1:9990)
+  --allow-remote                 listen on addresses that are not loopback, in clear text
+  --log-level LEVEL              ${LOG_LEVELS.join(", ")} (info)
+  --cluster-domain NAME          (${DEFAULT_OPTIONS.clusterDomain})
+  --control-namespace NAME       (${DEFAULT_OPTIONS.controlNamespace})
+  --trust-domain NAME            (${DEFAULT_OPTIONS.trustDomain})
+  --cluster-networks CIDR,…      (${DEFAULT_OPTIONS.clusterNetworks.join(",")})
+  --default-inbound-policy NAME  (${DEFAULT_OPTIONS.defaultInboundPolicy})
+  --h2-upgrade                   let proxies carry HTTP/1 over HTTP/2
+`;
+
+const VALUES = [
+  "--folder",
+  "--state",
+  "--destination-listen",
+  "--policy-listen",
+  "--identity-listen",
+  "--admin-listen",
+  "--log-level",
+  "--cluster-domain",
+  "--control-namespace",
+  "--trust-domain",
+  "--cluster-networks",
+  "--default-inbound-policy",
+] as const;
+const SWITCHES = ["--allow-remote", "--h2-upgrade"] as const;
+
+type ValueFlag = (typeof VALUES)[number];
+type SwitchFlag = (typeof SWITCHES)[number];
+
+/** Null: help is asked for. Throws a `UsageError`. */
+export function parseControlFlags(argv: readonly string[]): ControlFlags | null {
+  if (argv.includes("--help") || argv.includes("-h")) return null;
+  const { values, switches } = read(argv);
+  const text = (flag: ValueFlag, absent: string | null): string => {
+    const value = values.get(flag) ?? absent;
+    if (value === null) throw new UsageError(`${flag} is missing: name a folder`);
+    return value;
+  };
+  const remote = switches.has("--allow-remote");
+  const listen = (flag: ValueFlag, absent: string) => address(flag, text(flag, absent), remote);
+  const word = <T extends string>(flag: ValueFlag, words: readonly T[], absent: T): T => {
+    const given = text(flag, absent);
+    const found = words.find((w) => w === given);
+    if (found === undefined) {
+      throw new UsageError(`${flag} ${quote(given)} is not one of ${words.join(", ")}`);
+    }
+    return found;
+  };
+  const name = (flag: ValueFlag, absent: string): string => {
+    const given = text(flag, absent);
+    if (!isDnsLike(given)) throw new UsageError(`${flag} ${quote(given)} is not a name`);
+    return given;
+  };
+  return {
+    folder: text("--folder", null),
+    state: text("--state", null),
+    destination: listen("--destination-listen", "127.0.0.1:8086"),
+    policy: listen("--policy-listen", "127.0.0.1:8090"),
+    identity: listen("--identity-listen", "127.0.0.1:8080"),
+    admin: listen("--admin-listen", "127.0.0.1:9990"),
+    logLevel: word("--log-level", LOG_LEVELS, "info"),
+    mesh: {
+      ...DEFAULT_OPTIONS,
+      clusterDomain: name("--cluster-domain", DEFAULT_OPTIONS.clusterDomain),
+      controlNamespace: name("--control-namespace", DEFAULT_OPTIONS.controlNamespace),
+      trustDomain: name("--trust-domain", DEFAULT_OPTIONS.trustDomain),
+      clusterNetworks: networks(
+        text("--cluster-networks", DEFAULT_OPTIONS.clusterNetworks.join(",")),
+      ),
+      defaultInboundPolicy: word(
+        "--default-inbound-policy",
+        DEFAULT_POLICIES,
+        DEFAULT_OPTIONS.defaultInboundPolicy,
+      ),
+      h2Upgrade: switches.has("--h2-upgrade"),
+    },
+  };
+}
+
+function read(argv: readonly string[]) {
+  const values = new Map<ValueFlag, string>();
+  const switches = new Set<SwitchFlag>();
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i] ?? "";
+    const cut = argument.indexOf("=");
+    const flag = cut < 0 ? argument : argument.slice(0, cut);
+    const bare = SWITCHES.find((s) => s === argument);
+    const valued = VALUES.find((v) => v === flag);
+    if (bare !== undefined) switches.add(bare);
+    else if (valued === undefined) {
+      throw new UsageError(`Unknown flag ${quote(argument)}, see --help`);
+    } else {
+      const value = cut < 0 ? argv[++i] : argument.slice(cut + 1);
+      if (value === undefined || value === "" || value.startsWith("--")) {
+        throw new UsageError(`${valued} needs a value`);
+      }
+      if (values.has(valued)) throw new UsageError(`${valued} is given twice`);
+      values.set(valued, value);
+    }
+  }
+  return { values, switches };
+}
+
+/** These APIs are in clear text: beyond loopback, a proxy must stand before them. */
+function address(flag: string, text: string, remote: boolean): SocketAddr {
+  let addr: SocketAddr;
+  try {
+    addr = parseSocketAddr(text);
+  } catch (e) {
+    throw new UsageError(`${flag} ${errorText(e)}`);
+  }
+  if (!remote && addr.ip !== "::1" && !inCidr(addr.ip, "127.0.0.0/8")) {
+    throw new UsageError(
+      `${flag} ${
+        formatSocketAddr(addr)
+      } is not loopback, and this is clear text: add --allow-remote`,
+    );
+  }
+  return addr;
+}
+
+function networks(text: string): readonly string[] {
+  return text.split(",").map((cidr) => {
+    if (!inCidr(cidr.replace(/\/.*$/, ""), cidr)) {
+      throw new UsageError(`--cluster-networks ${quote(cidr)} is not a network such as 10.0.0.0/8`);
+    }
+    return cidr;
+  });
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
+}

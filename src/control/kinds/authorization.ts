@@ -1,0 +1,118 @@
+// AuthorizationPolicy, MeshTLSAuthentication and NetworkAuthentication (policy.linkerd.io): who may
+// reach a Server, in three objects that refer to each other.
+
+import { isDnsLike } from "../../model/identity.ts";
+import { inCidr, type Network } from "../../model/policy.ts";
+import type { Field } from "../field.ts";
+import type { Resource } from "../resource.ts";
+
+export interface AuthorizationPolicyRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly createdMs: number;
+  readonly target: { readonly kind: string; readonly name: string };
+  readonly required: readonly Ref[];
+}
+
+/** A reference to another object. */
+export interface Ref {
+  readonly kind: string;
+  readonly name: string;
+  /** Empty: that of the object that refers. */
+  readonly namespace: string;
+}
+
+export interface MeshTlsRow {
+  readonly namespace: string;
+  readonly name: string;
+  /** Exact names, `*`, or `*.suffix`. */
+  readonly identities: readonly string[];
+  readonly refs: readonly Ref[];
+}
+
+export interface NetworkRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly networks: readonly Network[];
+}
+
+export function authorizationPolicyRow(r: Resource): AuthorizationPolicyRow {
+  const spec = r.body.at("spec");
+  const target = spec.at("targetRef");
+  const kind = target.at("kind").oneOf(["Server", "Namespace", "HTTPRoute", "GRPCRoute"] as const);
+  const name = target.at("name").string();
+  if (kind === "Namespace" && name !== r.namespace) {
+    target.at("name").fail(`is ${JSON.stringify(name)}, not its own namespace ${r.namespace}`);
+  }
+  const refs = spec.at("requiredAuthenticationRefs");
+  if (refs.isAbsent) refs.fail("is missing");
+  const required = refs.list(16).map((ref) =>
+    readRef(ref, ["MeshTLSAuthentication", "NetworkAuthentication", "ServiceAccount"])
+  );
+  const count = (k: string) => required.filter((ref) => ref.kind === k).length;
+  for (const k of ["MeshTLSAuthentication", "NetworkAuthentication", "ServiceAccount"]) {
+    if (count(k) > 1) refs.fail(`names more than one ${k}`);
+  }
+  if (count("MeshTLSAuthentication") > 0 && count("ServiceAccount") > 0) {
+    refs.fail("names both a MeshTLSAuthentication and a ServiceAccount");
+  }
+  return {
+    namespace: r.namespace,
+    name: r.name,
+    createdMs: r.createdMs,
+    target: { kind, name },
+    required,
+  };
+}
+
+export function meshTlsRow(r: Resource): MeshTlsRow {
+  const spec = r.body.at("spec");
+  const identities = spec.at("identities").list(1024).map((field) => {
+    const name = field.string();
+    const bare = name === "*" ? "x" : name.replace(/^\*\./, "");
+    if (!isDnsLike(bare) && !/^spiffe:\/\/[^\s/]+\/\S+$/.test(name)) {
+      field.fail(`is ${JSON.stringify(name.slice(0, 60))}, not an identity`);
+    }
+    return name;
+  });
+  const refs = spec.at("identityRefs").list(1024).map((ref) =>
+    readRef(ref, ["ServiceAccount", "Namespace"])
+  );
+  if ((identities.length === 0) === (refs.length === 0)) {
+    spec.fail("needs exactly one of identities and identityRefs, with at least one element");
+  }
+  return { namespace: r.namespace, name: r.name, identities, refs };
+}
+
+export function networkRow(r: Resource): NetworkRow {
+  const field = r.body.at("spec").at("networks");
+  const networks = field.list(1024).map((n): Network => {
+    const cidr = readCidr(n.at("cidr"));
+    const except = n.at("except").list(256).map((e) => {
+      const inner = readCidr(e);
+      if (!inCidr(inner.slice(0, inner.indexOf("/")), cidr)) e.fail(`is not inside ${cidr}`);
+      return inner;
+    });
+    return { cidr, except };
+  });
+  if (networks.length === 0) field.fail("is empty");
+  return { namespace: r.namespace, name: r.name, networks };
+}
+
+/** With its prefix length. */
+function readCidr(field: Field): string {
+  const text = field.string();
+  const cidr = text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`;
+  const ip = cidr.slice(0, cidr.indexOf("/"));
+  // An address is in its own network exactly when both can be read.
+  if (!inCidr(ip, cidr)) field.fail(`is ${JSON.stringify(text.slice(0, 60))}, not a network`);
+  return cidr;
+}
+
+function readRef(field: Field, kinds: readonly string[]): Ref {
+  return {
+    kind: field.at("kind").oneOf(kinds),
+    name: field.at("name").string(),
+    namespace: field.at("namespace").stringOr(""),
+  };
+}

@@ -1,0 +1,115 @@
+// Pods (core/v1): who is behind an address, and whether a proxy is.
+
+import { isIpv4, isIpv6, normalizeIp } from "../../core/addr.ts";
+import { parsePorts, type PortSet } from "../ports.ts";
+import { keyOf, type Resource } from "../resource.ts";
+import { OPAQUE_PORTS } from "./service.ts";
+
+export interface PodRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ips: readonly string[];
+  readonly hostNetwork: boolean;
+  readonly node: string;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The control-plane namespace whose mesh it belongs to, or empty. */
+  readonly controlPlane: string;
+  readonly opaquePorts: PortSet | null;
+  readonly skipInboundPorts: PortSet | null;
+  /** From the annotation; empty: it has none. */
+  readonly defaultPolicy: string;
+  readonly ready: boolean;
+  readonly hostname: string;
+  /** Container ports by name. */
+  readonly ports: Readonly<Record<string, number>>;
+  /** What controls it, as a metric label: `deployment`, `statefulset`, …; null: nothing. */
+  readonly owner: { readonly kind: string; readonly name: string } | null;
+}
+
+export const DEFAULT_INBOUND_POLICY = "config.linkerd.io/default-inbound-policy";
+const PROXY_LABEL = "linkerd.io/proxy-";
+
+/** Null: its containers have ended and its address may be another's by now. */
+export function podRow(r: Resource): PodRow | null {
+  const spec = r.body.at("spec");
+  const status = r.body.at("status");
+  const phase = status.at("phase").stringOr("Running");
+  if (phase === "Succeeded" || phase === "Failed") return null;
+  const ipFields = [status.at("podIP"), ...status.at("podIPs").list(8).map((p) => p.at("ip"))];
+  const ips = ipFields.filter((f) => !f.isAbsent && f.value !== "").map((f) => {
+    const ip = f.string();
+    if (!isIpv4(ip) && !isIpv6(ip)) f.fail(`is ${JSON.stringify(ip)}, not an IP address`);
+    return normalizeIp(ip);
+  });
+  const ports: Record<string, number> = {};
+  for (const list of ["containers", "initContainers"]) {
+    for (const port of spec.at(list).list(256).flatMap((c) => c.at("ports").list(256))) {
+      const name = port.at("name").stringOr("");
+      if (name !== "") ports[name] ??= port.at("containerPort").int(1, 65535);
+    }
+  }
+  return {
+    namespace: r.namespace,
+    name: r.name,
+    ips: [...new Set(ips)],
+    hostNetwork: spec.at("hostNetwork").boolOr(false),
+    node: spec.at("nodeName").stringOr(""),
+    serviceAccount: spec.at("serviceAccountName").stringOr("default"),
+    labels: r.labels,
+    controlPlane: r.labels["linkerd.io/control-plane-ns"] ?? "",
+    opaquePorts: portsOf(r, OPAQUE_PORTS),
+    skipInboundPorts: portsOf(r, "config.linkerd.io/skip-inbound-ports"),
+    defaultPolicy: r.annotations[DEFAULT_INBOUND_POLICY] ?? "",
+    ready: ips.length > 0 && phase === "Running" && isReady(r),
+    hostname: spec.at("hostname").stringOr(""),
+    ports,
+    owner: ownerOf(r),
+  };
+}
+
+/** The groups by which pods are found. */
+export function podGroups(pod: PodRow): readonly string[] {
+  // On the host's network many pods share an address, which then names none of them.
+  const ips = pod.hostNetwork ? [] : pod.ips.map((ip) => `ip ${ip}`);
+  return [`namespace ${pod.namespace}`, ...ips];
+}
+
+export function podKey(pod: PodRow): string {
+  return keyOf(pod);
+}
+
+function portsOf(r: Resource, annotation: string): PortSet | null {
+  const text = r.annotations[annotation];
+  return text === undefined ? null : parsePorts(text);
+}
+
+/** A pod without the condition is taken as ready: people who write pods by hand leave it out. */
+function isReady(r: Resource): boolean {
+  const conditions = r.body.at("status").at("conditions").list(256);
+  const ready = conditions.find((c) => c.at("type").string() === "Ready");
+  return ready === undefined || ready.at("status").string() === "True";
+}
+
+function ownerOf(r: Resource): PodRow["owner"] {
+  // The injector's label names the top owner; the reference alone names a ReplicaSet.
+  for (const [key, name] of Object.entries(r.labels)) {
+    if (key.startsWith(PROXY_LABEL)) {
+      return { kind: labelKind(key.slice(PROXY_LABEL.length)), name };
+    }
+  }
+  const [owner] = r.body.at("metadata").at("ownerReferences").list(64);
+  if (owner === undefined) return null;
+  const kind = owner.at("kind").string().toLowerCase();
+  const name = owner.at("name").string();
+  const hash = r.labels["pod-template-hash"];
+  if (kind === "replicaset" && hash !== undefined && name.endsWith(`-${hash}`)) {
+    return { kind: "deployment", name: name.slice(0, -hash.length - 1) };
+  }
+  return { kind: labelKind(kind), name };
+}
+
+/** `job` is a label that Prometheus sets itself. */
+function labelKind(kind: string): string {
+  return kind === "job" ? "k8s_job" : kind;
+}

@@ -1,0 +1,71 @@
+// WasmFilters (tulle.dev/v1alpha1): which module runs for which Service or Server, with what settings.
+
+import { MAX_CONFIG_BYTES } from "../../api/filter-ref.ts";
+import type { FailurePolicy } from "../../core/filter.ts";
+import type { Resource } from "../resource.ts";
+
+export interface WasmFilterRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly createdMs: number;
+  readonly target: { readonly kind: "Service" | "Server"; readonly name: string };
+  /** Names of ServiceProfile routes; empty: all requests. */
+  readonly routes: readonly string[];
+  /** What configuration pins. */
+  readonly sha256: string;
+  /** Path of the module's file, or empty: the registry must have it. */
+  readonly file: string;
+  /** The folder that a relative path means. */
+  readonly folder: string;
+  /** JSON text as UTF-8; empty: none. */
+  readonly config: Uint8Array;
+  /** Filters of one target run in this order, then by name. */
+  readonly order: number;
+  readonly failurePolicy: FailurePolicy;
+  /** 0: the proxy's default. */
+  readonly fuelPerHook: number;
+  readonly memoryPages: number;
+}
+
+export function wasmFilterRow(r: Resource): WasmFilterRow {
+  const spec = r.body.at("spec");
+  const target = spec.at("targetRef");
+  const kind = target.at("kind").oneOf(["Service", "Server"] as const);
+  const routes = spec.at("routes");
+  if (kind === "Server" && !routes.isAbsent) routes.fail("is for Services only");
+  const module = spec.at("module");
+  const sha256 = module.at("sha256").string().toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(sha256)) module.at("sha256").fail("is not 64 hex digits");
+  const config = spec.at("config");
+  if (!config.isAbsent && (typeof config.value !== "object" || Array.isArray(config.value))) {
+    config.fail("is not an object");
+  }
+  const bytes = config.isAbsent
+    ? new Uint8Array()
+    : new TextEncoder().encode(JSON.stringify(config.value));
+  if (bytes.length > MAX_CONFIG_BYTES) config.fail(`is over ${MAX_CONFIG_BYTES} bytes`);
+  const limits = spec.at("limits");
+  const failure = spec.at("failurePolicy");
+  return {
+    namespace: r.namespace,
+    name: r.name,
+    createdMs: r.createdMs,
+    target: { kind, name: target.at("name").string() },
+    routes: routes.list(256).map((name) => name.string()),
+    sha256,
+    file: module.at("file").stringOr(""),
+    folder: r.folder,
+    config: bytes,
+    order: spec.at("order").intOr(0, -1_000_000, 1_000_000),
+    failurePolicy: !failure.isAbsent && failure.oneOf(["Open", "Closed"] as const) === "Open"
+      ? "open"
+      : "closed",
+    fuelPerHook: limits.at("fuelPerHook").intOr(0, 1, Number.MAX_SAFE_INTEGER),
+    memoryPages: limits.at("memoryPages").intOr(0, 1, 65_536),
+  };
+}
+
+/** The order in which filters of one target run. */
+export function byOrder(a: WasmFilterRow, b: WasmFilterRow): number {
+  return a.order - b.order || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}

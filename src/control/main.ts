@@ -1,0 +1,215 @@
+// The control plane process: reads the folder, keeps the CA, serves destination, policy, identity, the
+// filter registry and the admin plane, until it is asked to end.
+
+import { formatSocketAddr } from "../core/addr.ts";
+import { errorText } from "../core/errors.ts";
+import { createLogger, type Logger } from "../core/log.ts";
+import { Destination } from "../api/gen/destination_pb.ts";
+import { Identity } from "../api/gen/identity_pb.ts";
+import { InboundServerPolicies } from "../api/gen/inbound_pb.ts";
+import { OutboundPolicies } from "../api/gen/outbound_pb.ts";
+import { Registry } from "../api/gen/tulle/filter_pb.ts";
+import { openPrivateDir, readBeside, systemFiles } from "../runtime/files.ts";
+import { type GrpcServer, serveGrpc } from "../runtime/grpc-server.ts";
+import { createHttpClient } from "../runtime/http-client.ts";
+import { serveHttp } from "../runtime/http-server.ts";
+import { exit, onStopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
+import { commandLine, writeLine } from "../runtime/stdio.ts";
+import { createInspector } from "../../wasm/host/inspect.ts";
+import { createAdminApp } from "./admin/app.ts";
+import { type Assets, loadAssets } from "./admin/assets.ts";
+import { Live } from "./admin/live.ts";
+import { Cluster } from "./cluster.ts";
+import { Counters } from "./counters.ts";
+import { destinationService } from "./destination/destination-service.ts";
+import { FolderSource } from "./files/folder-source.ts";
+import { FilterRegistry } from "./filters/registry.ts";
+import { registryService } from "./filters/registry-service.ts";
+import { type ControlFlags, parseControlFlags, USAGE, UsageError } from "./flags.ts";
+import { CA_CERTIFICATE_FILE, openAuthority } from "./identity/authority.ts";
+import { identityService } from "./identity/identity-service.ts";
+import { openFolderReviewer } from "./identity/token-reviewer.ts";
+import { inboundService, outboundService } from "./policy/policy-service.ts";
+import { adminState, Changes } from "./view.ts";
+
+/** From the request to end until connections are cut; the process is gone within a second. */
+const GRACE_MS = 500;
+
+/** What programs that start a control plane read from its one line. */
+export interface ControlReady {
+  readonly ready: true;
+  readonly destination: string;
+  readonly policy: string;
+  readonly identity: string;
+  readonly admin: string;
+  /** Path of a PEM file. */
+  readonly trustAnchors: string;
+}
+
+/** A control plane that serves. */
+export interface Control {
+  readonly ready: ControlReady;
+  /** Ends every stream in order, then every connection. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Starts everything, or rejects with one line and leaves nothing behind. */
+export async function startControl(flags: ControlFlags, log: Logger): Promise<Control> {
+  const clock = SYSTEM_CLOCK;
+  /** What to end, in reverse order. */
+  const ends: (() => void | Promise<void>)[] = [];
+  let closing: Promise<void> | null = null;
+  const close = () => closing ??= Promise.all(ends.toReversed().map((end) => end())).then(() => {});
+  try {
+    const files = systemFiles();
+    const stateDir = await openPrivateDir(flags.state);
+    const cluster = new Cluster();
+    const counters = new Counters();
+    const changes = new Changes();
+    const options = flags.mesh;
+
+    const [authority, tokens] = await Promise.all([
+      openAuthority({
+        state: stateDir,
+        name: `identity.${options.controlNamespace}.${options.trustDomain}`,
+        nowMs: clock.wall(),
+      }),
+      openFolderReviewer(stateDir, clock),
+    ]);
+    const registry = await FilterRegistry.open({
+      cluster,
+      files,
+      stateDir,
+      inspector: createInspector(),
+      clock,
+      counters,
+      log: log.with("filters"),
+      onChange: changes.tell,
+    });
+    ends.push(() => registry.close());
+    const source = new FolderSource({
+      folder: flags.folder,
+      files,
+      cluster,
+      clock,
+      counters,
+      log: log.with("folder"),
+      onProblems: changes.tell,
+    });
+    ends.push(() => source.close());
+    ends.push(cluster.subscribe(changes.tell));
+    await source.start();
+    // No proxy hears of a filter before its module was looked at.
+    await registry.settled();
+
+    const mesh = { cluster, options, filters: registry };
+    const identity = identityService({
+      authority: () => authority,
+      tokens: () => tokens,
+      options,
+      clock,
+      counters,
+      log: log.with("identity"),
+      onChange: changes.tell,
+    });
+    const serve = async (...of: Parameters<typeof serveGrpc>): Promise<GrpcServer> => {
+      const server = await serveGrpc(...of);
+      ends.push(() => server.close(GRACE_MS));
+      return server;
+    };
+    const destinationServer = await serve(flags.destination, (router) => {
+      router.service(Destination, destinationService(mesh, counters));
+      router.service(Registry, registryService((sha256) => registry.module(sha256), counters));
+    });
+    const policyServer = await serve(flags.policy, (router) => {
+      router.service(InboundServerPolicies, inboundService(mesh, counters));
+      router.service(OutboundPolicies, outboundService(mesh, counters));
+    });
+    const identityServer = await serve(flags.identity, (router) => {
+      router.service(Identity, identity.implementation);
+    });
+
+    const http = createHttpClient();
+    ends.push(() => http.close());
+    const state = adminState({
+      mesh,
+      registry,
+      counters,
+      changes,
+      folderProblems: () => source.problems,
+      anchors: authority.anchors,
+      issued: identity.issued,
+      notReady: () => closing === null ? null : "it is shutting down",
+    });
+    const live = new Live({ state, http, clock, log: log.with("admin") });
+    const app = createAdminApp(state, {
+      live,
+      assets: await dashboard(log),
+      listen: flags.admin,
+      log: log.with("admin"),
+    });
+    const admin = await serveHttp(flags.admin, app.fetch);
+    ends.push(() => admin.close(0), live.start());
+    return {
+      ready: {
+        ready: true,
+        destination: formatSocketAddr(destinationServer.addr),
+        policy: formatSocketAddr(policyServer.addr),
+        identity: formatSocketAddr(identityServer.addr),
+        admin: formatSocketAddr(admin.addr),
+        trustAnchors: `${stateDir.path}/${CA_CERTIFICATE_FILE}`,
+      },
+      close,
+    };
+  } catch (e) {
+    await close();
+    throw e;
+  }
+}
+
+/** The page's files. Without them everything else is still served. */
+async function dashboard(log: Logger): Promise<Assets> {
+  try {
+    return await loadAssets((name) => readBeside(import.meta.url, `../dashboard/${name}`));
+  } catch (e) {
+    log.warn("the dashboard is not served", { why: errorText(e) });
+    return new Map();
+  }
+}
+
+/** Entry point: 2 for a command line that is wrong, 1 for what fails later. */
+async function start(): Promise<void> {
+  let flags: ControlFlags | null;
+  try {
+    flags = parseControlFlags(commandLine());
+  } catch (e) {
+    writeErrorLine(errorText(e));
+    return exit(e instanceof UsageError ? 2 : 1);
+  }
+  if (flags === null) {
+    writeLine(USAGE);
+    return exit(0);
+  }
+  const log = createLogger({
+    level: flags.logLevel,
+    format: "plain",
+    wall: SYSTEM_CLOCK.wall,
+    write: writeErrorLine,
+  });
+  // Asked to end while it starts: there is nothing to drain yet.
+  let stop = () => exit(0);
+  onStopSignal(() => stop());
+  try {
+    const control = await startControl(flags, log);
+    stop = () => {
+      void control.close().then(() => exit(0), () => exit(1));
+      return undefined as never;
+    };
+    writeLine(JSON.stringify(control.ready));
+  } catch (e) {
+    writeErrorLine(errorText(e));
+    exit(1);
+  }
+}
+
+if (import.meta.main) await start();

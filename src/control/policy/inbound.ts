@@ -1,0 +1,152 @@
+// The join behind `WatchPort`: what a port of a workload speaks and whom it lets in.
+
+import { defaultOrigin } from "../../api/origin.ts";
+import { DEFAULT_ROUTE } from "../../api/server-policy.ts";
+import { workloadIdentity } from "../../model/identity.ts";
+import type { Authentication, Authorization, Network, ServerPolicy } from "../../model/policy.ts";
+import type { Reads } from "../join.ts";
+import type { AuthorizationPolicyRow, MeshTlsRow, Ref } from "../kinds/authorization.ts";
+import type { PodRow } from "../kinds/pod.ts";
+import type { ServerRow } from "../kinds/server.ts";
+import type { Mesh } from "../mesh.ts";
+import { isOpaqueOnPod, serverOf } from "../opaque.ts";
+import { DEFAULT_POLICIES, type DefaultPolicy, type MeshOptions } from "../options.ts";
+import { byAge } from "../resource.ts";
+
+const GROUP = "policy.linkerd.io";
+const EVERYWHERE: readonly Network[] = [
+  { cidr: "0.0.0.0/0", except: [] },
+  { cidr: "::/0", except: [] },
+];
+
+/** Null: there is no such pod. */
+export function serverPolicyOf(
+  mesh: Mesh,
+  reads: Reads,
+  workload: { readonly namespace: string; readonly pod: string },
+  port: number,
+): ServerPolicy | null {
+  reads.namespaces.add(workload.namespace);
+  const pod = mesh.cluster.pods.get(`${workload.namespace}/${workload.pod}`);
+  if (pod === null) return null;
+  const server = serverOf(mesh, reads, pod, port);
+  return server === null ? withoutServer(mesh, reads, pod, port) : withServer(mesh, reads, server);
+}
+
+function withoutServer(mesh: Mesh, reads: Reads, pod: PodRow, port: number): ServerPolicy {
+  const name = defaultPolicyOf(mesh, pod);
+  const opaque = isOpaqueOnPod(mesh, reads, pod, port);
+  return {
+    origin: defaultOrigin(name),
+    protocol: opaque ? "opaque" : "detect",
+    detectMs: opaque ? 0 : mesh.options.detectMs,
+    authorizations: defaultAuthorizations(name, mesh.options),
+    routes: opaque ? [] : [DEFAULT_ROUTE],
+    filters: [],
+  };
+}
+
+/** Of the pod, its namespace, or the mesh. A name that is not known counts as none, as in Linkerd. */
+function defaultPolicyOf(mesh: Mesh, pod: PodRow): DefaultPolicy {
+  const namespace = mesh.cluster.namespaces.get(`/${pod.namespace}`)?.defaultPolicy ?? "";
+  const known = (text: string) => DEFAULT_POLICIES.find((p) => p === text);
+  return known(pod.defaultPolicy) ?? known(namespace) ?? mesh.options.defaultInboundPolicy;
+}
+
+/** The one authorization that a default policy gives; `deny` gives none. */
+function defaultAuthorizations(name: DefaultPolicy, options: MeshOptions): Authorization[] {
+  if (name === "deny") return [];
+  const networks = name.startsWith("cluster-")
+    ? options.clusterNetworks.map((cidr) => ({ cidr, except: [] }))
+    : EVERYWHERE;
+  const authentication: Authentication = name.endsWith("-authenticated")
+    ? { kind: "identities", names: [], suffixes: [""] }
+    : { kind: "unauthenticated" };
+  return [{ origin: defaultOrigin(name), networks, authentication }];
+}
+
+function withServer(mesh: Mesh, reads: Reads, server: ServerRow): ServerPolicy {
+  const { namespace, name, protocol } = server;
+  const policies = [...mesh.cluster.authorizations.group(`namespace ${namespace}`)]
+    .filter(({ target }) =>
+      target.kind === "Namespace" || (target.kind === "Server" && target.name === name)
+    )
+    .sort(byAge);
+  const bytes = protocol === "opaque" || protocol === "tls";
+  return {
+    origin: { group: GROUP, kind: "server", namespace, name, port: 0 },
+    protocol,
+    detectMs: protocol === "detect" ? mesh.options.detectMs : 0,
+    authorizations: [
+      ...policies.flatMap((policy) => authorizationOf(mesh, reads, policy) ?? []),
+      ...defaultAuthorizations(server.accessPolicy, mesh.options),
+    ],
+    routes: bytes ? [] : [DEFAULT_ROUTE],
+    filters: bytes ? [] : mesh.filters.refs({ kind: "Server", namespace, name }, null),
+  };
+}
+
+/** Null: it refers to what does not exist, and permits nobody. */
+function authorizationOf(
+  mesh: Mesh,
+  reads: Reads,
+  policy: AuthorizationPolicyRow,
+): Authorization | null {
+  const { namespace, name } = policy;
+  let networks = EVERYWHERE;
+  let authentication: Authentication = { kind: "unauthenticated" };
+  for (const ref of policy.required) {
+    const at = ref.namespace === "" ? namespace : ref.namespace;
+    reads.namespaces.add(at);
+    switch (ref.kind) {
+      case "NetworkAuthentication": {
+        const row = mesh.cluster.networks.get(`${at}/${ref.name}`);
+        if (row === null) return null;
+        networks = row.networks;
+        break;
+      }
+      case "MeshTLSAuthentication": {
+        const row = mesh.cluster.meshTls.get(`${at}/${ref.name}`);
+        if (row === null) return null;
+        authentication = clientsOf(row, mesh.options);
+        break;
+      }
+      default:
+        authentication = {
+          kind: "identities",
+          names: [accountIdentity(ref, namespace, mesh.options)],
+          suffixes: [],
+        };
+    }
+  }
+  const origin = { group: GROUP, kind: "authorizationpolicy", namespace, name, port: 0 };
+  return { origin, networks, authentication };
+}
+
+function clientsOf(row: MeshTlsRow, options: MeshOptions): Authentication {
+  const names: string[] = [];
+  const suffixes: string[] = [];
+  for (const name of row.identities) {
+    if (name === "*") suffixes.push("");
+    else if (name.startsWith("*.")) suffixes.push(name.slice(2));
+    else names.push(name);
+  }
+  for (const ref of row.refs) {
+    if (ref.kind === "ServiceAccount") names.push(accountIdentity(ref, row.namespace, options));
+    // A whole namespace: every service account of it.
+    else {
+      const { controlNamespace, trustDomain } = options;
+      suffixes.push(`${ref.name}.serviceaccount.identity.${controlNamespace}.${trustDomain}`);
+    }
+  }
+  return { kind: "identities", names, suffixes };
+}
+
+function accountIdentity(ref: Ref, own: string, options: MeshOptions): string {
+  return workloadIdentity({
+    serviceAccount: ref.name,
+    namespace: ref.namespace === "" ? own : ref.namespace,
+    controlPlaneNamespace: options.controlNamespace,
+    trustDomain: options.trustDomain,
+  });
+}

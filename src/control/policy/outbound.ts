@@ -1,0 +1,138 @@
+// The join behind the outbound `Watch`: where traffic to an address or a name goes.
+
+import { defaultOrigin } from "../../api/origin.ts";
+import { MATCH_ALL } from "../../api/http-match.ts";
+import type { SocketAddr } from "../../core/addr.ts";
+import { inCidr } from "../../model/policy.ts";
+import type { ClientPolicy } from "../../model/profile.ts";
+import { fullName, type ServiceTarget } from "../destination/authority.ts";
+import { podAt } from "../destination/endpoints.ts";
+import type { Reads } from "../join.ts";
+import type { ServiceRow } from "../kinds/service.ts";
+import type { Mesh } from "../mesh.ts";
+import { isOpaqueOnService } from "../opaque.ts";
+import { keyOf } from "../resource.ts";
+
+export type OutboundTarget =
+  | { readonly kind: "address"; readonly addr: SocketAddr }
+  | { readonly kind: "service"; readonly service: ServiceTarget };
+
+export type PolicyAnswer =
+  /** `h2c`: the service says that it speaks HTTP/2 only. */
+  | { readonly kind: "policy"; readonly policy: ClientPolicy; readonly h2c: boolean }
+  /** No service: the proxy asks for the endpoint's profile instead. */
+  | { readonly kind: "none" };
+
+export function clientPolicyOf(mesh: Mesh, reads: Reads, target: OutboundTarget): PolicyAnswer {
+  if (target.kind === "service") {
+    reads.namespaces.add(target.service.namespace);
+    const service = mesh.cluster.services.get(keyOf(target.service));
+    // A service that does not exist (yet) has the policy that it would have by default.
+    return ofService(mesh, reads, service, target.service);
+  }
+  const { addr } = target;
+  reads.everything = true;
+  const [service] = mesh.cluster.services.group(`ip ${addr.ip}`);
+  if (service === undefined) return ofAddress(mesh, addr);
+  const { namespace, name } = service;
+  if (!service.ports.some((p) => p.port === addr.port)) return undefinedPort(mesh);
+  return ofService(mesh, reads, service, { namespace, name, hostname: "", port: addr.port });
+}
+
+function base(mesh: Mesh): Pick<ClientPolicy, "defaultRttMs" | "decayMs"> {
+  return { defaultRttMs: mesh.options.defaultRttMs, decayMs: mesh.options.decayMs };
+}
+
+function ofService(
+  mesh: Mesh,
+  reads: Reads,
+  service: ServiceRow | null,
+  target: ServiceTarget,
+): PolicyAnswer {
+  const { namespace, name, port } = target;
+  const appProtocol = service?.ports.find((p) => p.port === port)?.appProtocol ?? "";
+  const protocol = protocolOf(mesh, reads, service, port, appProtocol);
+  const filters = mesh.filters.refs({ kind: "Service", namespace, name }, null);
+  return {
+    kind: "policy",
+    h2c: appProtocol === "kubernetes.io/h2c",
+    policy: {
+      ...base(mesh),
+      origin: { group: "core", kind: "Service", namespace, name, port },
+      protocol,
+      routes: protocol === "opaque" ? [] : [{
+        name: "http",
+        match: MATCH_ALL,
+        responseClasses: [],
+        labels: {},
+        retryable: false,
+        timeoutMs: 0,
+        filters,
+      }],
+      destination: `${fullName(target, mesh.options.clusterDomain)}:${port}`,
+      forward: null,
+    },
+  };
+}
+
+/** `appProtocol` says more than a list of ports; one that is not known is bytes. */
+function protocolOf(
+  mesh: Mesh,
+  reads: Reads,
+  service: ServiceRow | null,
+  port: number,
+  appProtocol: string,
+): ClientPolicy["protocol"] {
+  if (appProtocol === "http" || appProtocol === "kubernetes.io/h2c") return "http";
+  if (appProtocol !== "") return "opaque";
+  return service !== null && isOpaqueOnService(mesh, reads, service, port) ? "opaque" : "detect";
+}
+
+/** An address that no Service has. */
+function ofAddress(mesh: Mesh, addr: SocketAddr): PolicyAnswer {
+  const inside = mesh.options.clusterNetworks.some((cidr) => inCidr(addr.ip, cidr));
+  if (inside || podAt(mesh, addr.ip) !== null) return { kind: "none" };
+  return {
+    kind: "policy",
+    h2c: false,
+    policy: {
+      ...base(mesh),
+      origin: defaultOrigin("egress-fallback"),
+      protocol: "detect",
+      routes: [{
+        name: "http-egress-allow",
+        match: MATCH_ALL,
+        responseClasses: [],
+        labels: {},
+        retryable: false,
+        timeoutMs: 0,
+        filters: [],
+      }],
+      destination: "",
+      forward: {
+        addr,
+        weight: 10_000,
+        labels: {},
+        identity: null,
+        transportPort: 0,
+        hint: "none",
+      },
+    },
+  };
+}
+
+/** A Service's address at a port that the Service does not have: nothing goes there. */
+function undefinedPort(mesh: Mesh): PolicyAnswer {
+  return {
+    kind: "policy",
+    h2c: false,
+    policy: {
+      ...base(mesh),
+      origin: defaultOrigin("undefined-port"),
+      protocol: "opaque",
+      routes: [],
+      destination: "",
+      forward: null,
+    },
+  };
+}
