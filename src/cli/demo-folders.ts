@@ -47,6 +47,20 @@ export async function readDigests(): Promise<Readonly<Record<string, string>>> {
   return JSON.parse(text) as Record<string, string>;
 }
 
+/** The second builds of filters, `NAME.v2.wasm`, by the filter's name. */
+export async function readSpares(
+  folders: DemoFolders,
+): Promise<ReadonlyMap<string, { readonly sha256: string; readonly wasm: Uint8Array }>> {
+  const spares = new Map<string, { sha256: string; wasm: Uint8Array }>();
+  for (const [name, sha256] of Object.entries(await readDigests())) {
+    const filter = /^(.+)\.v2$/.exec(name)?.[1];
+    if (filter === undefined) continue;
+    const wasm = await readFile(join(folders.modules, `${name}.wasm`));
+    spares.set(filter, { sha256, wasm: new Uint8Array(wasm) });
+  }
+  return spares;
+}
+
 /** Names the builds that are there, should a filter have been built again since the file was written. */
 export function withDigests(text: string, digests: Readonly<Record<string, string>>): string {
   return text.replaceAll(

@@ -135,17 +135,28 @@ interface ListedFilter {
   readonly builds: readonly { readonly sha256: string }[];
 }
 
-/** The filter that has another build to change to, and both digests; null when none has. */
+/** What may be swapped, and what it is swapped with. */
+export interface SwapChoice {
+  /** Filters that somebody works on: they are left alone. */
+  readonly leave: ReadonlySet<string>;
+  /** Builds that the control plane has not heard of yet, by filter. */
+  readonly spares: ReadonlyMap<string, Build>;
+}
+
+/** The filter that has another build to change to, and that build; null when none has. */
 export async function swappable(
   adminUrl: string,
-  leave: ReadonlySet<string>,
-): Promise<{ filter: string; serving: string; other: string } | null> {
+  choice: SwapChoice,
+): Promise<{ filter: string; build: Build } | null> {
   const response = await fetch(`${adminUrl}/api/filters`, { signal: AbortSignal.timeout(5_000) });
   const list = (await response.json()) as { filters?: readonly ListedFilter[] };
   for (const { name, served, builds } of list.filters ?? []) {
-    const other = builds.find((build) => build.sha256 !== served?.sha256);
-    if (served !== null && other !== undefined && !leave.has(name)) {
-      return { filter: name, serving: served.sha256, other: other.sha256 };
+    if (served === null || choice.leave.has(name)) continue;
+    const known = builds.find((build) => build.sha256 !== served.sha256);
+    const spare = choice.spares.get(name);
+    if (known !== undefined) return { filter: name, build: { sha256: known.sha256 } };
+    if (spare !== undefined && spare.sha256 !== served.sha256) {
+      return { filter: name, build: spare };
     }
   }
   return null;
@@ -164,8 +175,7 @@ export async function planSwaps(
   plan: {
     durationMs: number | null;
     stop: AbortSignal;
-    /** Filters that somebody works on. */
-    leave: ReadonlySet<string>;
+    choice: SwapChoice;
     done: (outcome: SwapOutcome) => void;
   },
 ): Promise<void> {
@@ -176,9 +186,9 @@ export async function planSwaps(
     if (plan.stop.aborted) return;
     try {
       // asked each time: somebody may have rolled out another build by hand
-      const choice = await swappable(mesh.adminUrl, plan.leave);
-      if (choice === null) screen.alarm("no filter has another build to swap to");
-      else plan.done(await swap(mesh, screen, choice.filter, { sha256: choice.other }));
+      const next = await swappable(mesh.adminUrl, plan.choice);
+      if (next === null) screen.alarm("no filter has another build to swap to");
+      else plan.done(await swap(mesh, screen, next.filter, next.build));
     } catch (e) {
       screen.alarm(`a swap was not possible: ${errorText(e)}`);
     }

@@ -7,6 +7,7 @@ import { errorText } from "../core/errors.ts";
 import type { Command, Terminal } from "./command.ts";
 import { countServices, FilterLedger, type MeshSnapshot, since } from "./demo-figures.ts";
 import { DemoMesh } from "./demo-mesh.ts";
+import { readSpares } from "./demo-folders.ts";
 import { ADMIN_PORT, DEFAULT_NET, demoPods, OUTBOUND_PORT } from "./demo-plan.ts";
 import { checkFree } from "./demo-preflight.ts";
 import { broken, type DemoFacts, report, type SwapOutcome } from "./demo-report.ts";
@@ -206,7 +207,8 @@ async function watchIt(
   const edited = new Set<string>();
   const done = (outcome: SwapOutcome) => void swaps.push(outcome);
   const { durationMs } = options;
-  const swapping = planSwaps(mesh, screen, { durationMs, stop: end, leave: edited, done });
+  const choice = { leave: edited, spares: await readSpares(mesh.folders) };
+  const swapping = planSwaps(mesh, screen, { durationMs, stop: end, choice, done });
   const watching = options.watch
     ? (await import("./demo-watch.ts")).watchFilters({
       ...{ mesh, screen, stop: end, edited, done },

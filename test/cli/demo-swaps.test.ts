@@ -130,12 +130,18 @@ test("rollout() tells that no control plane answers", async () => {
 
 test("swappable() finds the filter that has another build, unless somebody works on it", async () => {
   const { mesh, close } = await fakeControl();
-  assert.equal(await swappable(mesh.adminUrl, new Set()), {
-    filter: "retry",
-    serving: V1,
-    other: V2,
-  });
-  assert.is(await swappable(mesh.adminUrl, new Set(["retry"])), null);
+  const spares = new Map();
+  const choose = (leave: string[]) => swappable(mesh.adminUrl, { leave: new Set(leave), spares });
+  assert.equal(await choose([]), { filter: "retry", build: { sha256: V2 } });
+  assert.is(await choose(["retry"]), null);
+  close();
+});
+
+test("swappable() offers a build that the control plane has not heard of", async () => {
+  const { mesh, close } = await fakeControl();
+  const spare = { sha256: V2, wasm: new Uint8Array(8) };
+  const choice = { leave: new Set<string>(), spares: new Map([["lonely", spare]]) };
+  assert.equal(await swappable(mesh.adminUrl, choice), { filter: "lonely", build: spare });
   close();
 });
 
@@ -168,7 +174,7 @@ test("planSwaps() swaps there and back and then rests", async () => {
   await planSwaps(mesh, screen(), {
     durationMs: 40,
     stop: new AbortController().signal,
-    leave: new Set(),
+    choice: { leave: new Set(), spares: new Map() },
     done: (outcome) => void outcomes.push(outcome),
   });
   assert.equal(outcomes.map((o) => o.done), [true, true]);
@@ -183,7 +189,7 @@ test("planSwaps() ends when it is stopped", async () => {
   await planSwaps(mesh, screen(), {
     durationMs: null,
     stop: stop.signal,
-    leave: new Set(),
+    choice: { leave: new Set(), spares: new Map() },
     done() {},
   });
   assert.equal(posted, []);
