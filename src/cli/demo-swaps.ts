@@ -26,20 +26,25 @@ const TAKEN_WITHIN_MS = 8_000;
 /** Requests go on with the new build for so long before the swap counts as over. */
 const SETTLE_MS = 300;
 
-/** Rolls a build out and waits until every proxy that runs the filter runs it. */
+/**
+ * Rolls a build out and waits until every proxy that runs the filter runs it. Null: `stop` came
+ * first, and nothing can be said.
+ */
 export async function swap(
   mesh: SwapMesh,
   screen: Screen,
   filter: string,
   build: Build,
-): Promise<SwapOutcome> {
+  stop: AbortSignal,
+): Promise<SwapOutcome | null> {
   const started = performance.now();
   let why = "";
   const { crossed, failed } = await mesh.crossing(async () => {
     why = await rollout(mesh.adminUrl, filter, build);
-    if (why === "") why = await taken(mesh, filter, build.sha256);
-    await wait(SETTLE_MS);
+    if (why === "") why = await taken(mesh, filter, build.sha256, stop);
+    await until(performance.now() + SETTLE_MS, stop);
   });
+  if (stop.aborted) return null;
   const took = Math.round(performance.now() - started - SETTLE_MS);
   const to = build.sha256.slice(0, 8);
   if (why === "") {
@@ -87,15 +92,20 @@ function reasonOf(text: string, status: number): string {
 }
 
 /** Waits until each proxy that runs the filter runs this build. Resolves with "" or what is in the way. */
-async function taken(mesh: SwapMesh, filter: string, sha256: string): Promise<string> {
-  const until = performance.now() + TAKEN_WITHIN_MS;
+async function taken(
+  mesh: SwapMesh,
+  filter: string,
+  sha256: string,
+  stop: AbortSignal,
+): Promise<string> {
+  const lateMs = performance.now() + TAKEN_WITHIN_MS;
   let why = "";
   do {
     const stats = await mesh.stats();
     why = inTheWay(stats, filter, sha256);
     if (why === "") return "";
-    await wait(ASK_EVERY_MS);
-  } while (performance.now() < until);
+    await until(performance.now() + ASK_EVERY_MS, stop);
+  } while (performance.now() < lateMs && !stop.aborted);
   return why;
 }
 
@@ -106,26 +116,17 @@ export function inTheWay(
   sha256: string,
 ): string {
   let running = 0;
-  let why = "";
   for (const [pod, { filters }] of stats) {
     const builds = filters.filter((f) => f.name === filter);
     if (builds.length === 0) continue;
-    const now = builds.find((f) => f.sha256 === sha256);
-    if (now !== undefined && RUNNING.has(now.state)) running++;
+    if (builds.some((f) => f.sha256 === sha256 && f.state === "ready")) running++;
     else {
-      const error = now?.lastError ?? "";
-      why = `${pod}'s proxy ${error === "" ? "has not taken it" : `refuses it: ${error}`}`;
+      // a build that cannot be loaded is told of the one that goes on serving
+      const error = builds.find((f) => f.state === "failed")?.lastError ?? "";
+      return `${pod}'s proxy ${error === "" ? "has not taken it" : `refuses it: ${error}`}`;
     }
   }
-  if (why !== "") return why;
   return running > 0 ? "" : "no proxy runs the filter";
-}
-
-/** States of a filter in `stats.json` that mean «new requests get this build». */
-const RUNNING = new Set(["active", "serving", "running", "loaded"]);
-
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** A filter of the control plane's list, as far as it is needed here. */
@@ -168,7 +169,7 @@ export function swapTimes(durationMs: number | null): { firstMs: number; everyMs
   return { firstMs: durationMs * 0.25, everyMs: durationMs * 0.3 };
 }
 
-/** Swaps one filter to its other build and back, until `stop`. A swap that began is waited for. */
+/** Swaps one filter to its other build and back, until `stop`. */
 export async function planSwaps(
   mesh: SwapMesh,
   screen: Screen,
@@ -188,7 +189,10 @@ export async function planSwaps(
       // asked each time: somebody may have rolled out another build by hand
       const next = await swappable(mesh.adminUrl, plan.choice);
       if (next === null) screen.alarm("no filter has another build to swap to");
-      else plan.done(await swap(mesh, screen, next.filter, next.build));
+      else {
+        const outcome = await swap(mesh, screen, next.filter, next.build, plan.stop);
+        if (outcome !== null) plan.done(outcome);
+      }
     } catch (e) {
       screen.alarm(`a swap was not possible: ${errorText(e)}`);
     }

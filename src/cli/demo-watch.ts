@@ -29,7 +29,7 @@ export interface WatchOptions {
   readonly compiler?: FilterCompiler;
 }
 
-/** Watches until `stop`; then waits for the swap that is under way. */
+/** Watches until `stop`. */
 export async function watchFilters(options: WatchOptions): Promise<void> {
   const { screen, stop } = options;
   const folder = options.folder ?? join(PACKAGE_ROOT, "filters");
@@ -63,7 +63,7 @@ async function rebuild(
   name: string,
   folder: string,
   compiler: FilterCompiler,
-  { mesh, screen, edited, done }: WatchOptions,
+  { mesh, screen, stop, edited, done }: WatchOptions,
 ): Promise<void> {
   const started = performance.now();
   try {
@@ -76,9 +76,9 @@ async function rebuild(
     }
     edited.add(name);
     screen.message(`${name}: compiled in ${Math.round(performance.now() - started)} ms`);
-    const outcome = await swap(mesh, screen, name, built);
+    const outcome = await swap(mesh, screen, name, built, stop);
     // a build that was refused broke no promise, unless requests failed of it
-    if (outcome.done || outcome.failed > 0) done(outcome);
+    if (outcome !== null && (outcome.done || outcome.failed > 0)) done(outcome);
   } catch (e) {
     screen.alarm(`${name}: the build before goes on serving: ${errorText(e)}`);
   }

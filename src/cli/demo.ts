@@ -174,7 +174,8 @@ function welcome(
   screen.message(`  dashboard     ${mesh.adminUrl}/`);
   screen.message(`  edit          ${mesh.folders.mesh}/*.yaml`);
   if (watch) {
-    screen.message("  filters       filters/*/assembly/*.ts are compiled when they change");
+    const folder = filtersFolder ?? "filters";
+    screen.message(`  filters       ${folder}/*/assembly/*.ts are compiled when they change`);
   }
   screen.message(
     `  as the web    curl -x http://${web?.ip}:${OUTBOUND_PORT} ` +

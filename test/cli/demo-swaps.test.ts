@@ -17,6 +17,7 @@ import type { SwapOutcome } from "../../src/cli/demo-report.ts";
 
 const V1 = "11".repeat(32);
 const V2 = "22".repeat(32);
+const GO_ON = new AbortController().signal;
 
 const filter = (more: Partial<FilterFigures>): FilterFigures => ({
   name: "retry",
@@ -25,7 +26,7 @@ const filter = (more: Partial<FilterFigures>): FilterFigures => ({
   nsPerCall: 0,
   traps: 0,
   lastError: "",
-  state: "active",
+  state: "ready",
   ...more,
 });
 const stats = (...filters: FilterFigures[]): ProxyStats => ({
@@ -94,7 +95,7 @@ async function text(request: IncomingMessage): Promise<string> {
 test("swap() rolls out a build by its digest and waits until it is taken", async () => {
   const { mesh, posted, close } = await fakeControl();
   const s = screen();
-  const outcome = await swap(mesh, s, "retry", { sha256: V2 });
+  const outcome = await swap(mesh, s, "retry", { sha256: V2 }, GO_ON);
   assert.equal(outcome, { filter: "retry", done: true, crossed: 5, failed: 0 });
   assert.equal(posted, [{ type: "application/json", body: `{"sha256":"${V2}"}` }]);
   assert.match(s.said[0]!, /^retry: swapped to 22222222 in \d+ ms, 5 requests crossed, 0 failed$/);
@@ -104,8 +105,8 @@ test("swap() rolls out a build by its digest and waits until it is taken", async
 test("swap() sends a new build's bytes", async () => {
   const { mesh, posted, close } = await fakeControl();
   const wasm = new TextEncoder().encode("a module");
-  const outcome = await swap(mesh, screen(), "retry", { sha256: V2, wasm });
-  assert.ok(outcome.done);
+  const outcome = await swap(mesh, screen(), "retry", { sha256: V2, wasm }, GO_ON);
+  assert.ok(outcome?.done);
   assert.equal(posted, [{ type: "application/wasm", body: "a module" }]);
   close();
 });
@@ -113,11 +114,27 @@ test("swap() sends a new build's bytes", async () => {
 test("swap() says why a build was refused, and that the old one serves", async () => {
   const { mesh, close } = await fakeControl("the import env.abort is not allowed");
   const s = screen();
-  const outcome = await swap(mesh, s, "retry", { sha256: V2 });
-  assert.not.ok(outcome.done);
+  const outcome = await swap(mesh, s, "retry", { sha256: V2 }, GO_ON);
+  assert.not.ok(outcome?.done);
   assert.equal(s.alarms, [
     "retry: the build before 22222222 goes on serving: the import env.abort is not allowed",
   ]);
+  close();
+});
+
+test("swap() says nothing when it is stopped while it waits", async () => {
+  const { mesh, close } = await fakeControl();
+  const stop = new AbortController();
+  const s = screen();
+  const never: SwapMesh = {
+    ...mesh,
+    stats: () => {
+      stop.abort();
+      return Promise.resolve(new Map([["web", stats(filter({}))]]));
+    },
+  };
+  assert.is(await swap(never, s, "retry", { sha256: V2 }, stop.signal), null);
+  assert.equal([...s.said, ...s.alarms], []);
   close();
 });
 
@@ -151,12 +168,13 @@ test("inTheWay() waits for every proxy that runs the filter, and names the one t
   assert.is(at(["web", stats(filter({ sha256: V2 }))], ["vote", stats()]), "");
   assert.is(at(["web", stats(filter({}))]), "web's proxy has not taken it");
   assert.is(
-    at(["web", stats(filter({}), filter({ sha256: V2, state: "refused", lastError: "a trap" }))]),
+    at(["web", stats(filter({ state: "failed", lastError: "a trap" }))]),
     "web's proxy refuses it: a trap",
   );
+  assert.is(at(["web", stats(filter({ state: "loading" }))]), "web's proxy has not taken it");
   assert.is(
-    at(["web", stats(filter({}), filter({ sha256: V2, state: "loading" }))]),
-    "web's proxy has not taken it",
+    at(["web", stats(filter({ state: "replaced" }), filter({ sha256: V2, state: "ready" }))]),
+    "",
   );
   assert.is(at(["vote", stats()]), "no proxy runs the filter");
 });
