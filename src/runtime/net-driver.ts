@@ -24,6 +24,8 @@ const READ_BYTES = 64 * 1024;
 const OUT_BYTES = 64 * 1024;
 /** What a core may leave unconsumed; more means that its own bound is missing, and ends the channel. */
 const MAX_KEPT_BYTES = 256 * 1024;
+/** A paused TLS channel goes on reading up to here; see `pause`. */
+const SOFT_KEPT_BYTES = 128 * 1024;
 const INDEX_BITS = 20;
 const MAX_CHANNELS = 1 << INDEX_BITS;
 const GENERATIONS = 1 << 11;
@@ -242,7 +244,9 @@ export class NetDriver implements Driver {
     const c = this.#get(ch);
     if (c === null || c.paused) return;
     c.paused = true;
-    c.socket?.pause();
+    // Deno loses the end of a TLS stream that arrives while reading is stopped, so that reading goes on
+    // until so much is kept that it must stop.
+    if (!c.isTls) c.socket?.pause();
   }
 
   resume(ch: Chan): void {
@@ -360,6 +364,9 @@ export class NetDriver implements Driver {
     const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
     // The server counts the socket that it accepted.
     socket.once("close", () => raw.destroy());
+    // Deno reads ahead: an end that came with the first bytes was told to the old socket.
+    raw.once("end", () => socket.emit("end"));
+    raw.resume();
     return socket;
   }
 
@@ -482,6 +489,7 @@ export class NetDriver implements Driver {
     }
     c.kept.set(buf.subarray(from, to), c.keptTo);
     c.keptTo += to - from;
+    if (c.isTls && c.paused && need > SOFT_KEPT_BYTES) c.socket?.pause();
   }
 
   // --- bytes out ----------------------------------------------------------------------------------
