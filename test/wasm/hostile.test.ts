@@ -34,6 +34,7 @@ const DEEDS: readonly (readonly [deed: string, reason: RegExp])[] = [
   ["clock", /out of fuel/],
   ["trap", /onRequest trapped: unreachable/],
   ["abort", /onRequest trapped: on purpose, in hostile\/onRequest/],
+  ["forge", /onRequest trapped: a x-forged: 1 , in/],
   ["edits", /more than 256 changes to one head/],
   ["crlf", /a header's value has NUL, CR or LF/],
   ["path", /a path starts with \//],

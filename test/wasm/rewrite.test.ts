@@ -198,7 +198,7 @@ test("generated modules behave after rewriting as before", async () => {
 });
 
 test("fuel is charged by what runs, and set anew for each hook", async () => {
-  // onOutcome(status): loops `status` times over nine instructions
+  // onOutcome(status): loops `status` times over six instructions
   const body = [0, 0x03, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x41, 0];
   const bytes = outcomeModule(body);
   const { module } = await loadModule(bytes, { ...BOUNDS, fuelPerHook: 1000 });
@@ -210,7 +210,7 @@ test("fuel is charged by what runs, and set anew for each hook", async () => {
     return 1000 - Number(fuel.value);
   };
   const ten = used(10);
-  assert.ok(ten > 90, "at least the instructions that ran");
+  assert.ok(ten >= 60, "at least the instructions that ran");
   assert.is(used(20) - ten, used(30) - used(20), "the same for each turn");
   assert.is(used(10), ten, "not what was left before");
   assert.throws(() => hook(100_000, 0, 0, 0), /unreachable/);

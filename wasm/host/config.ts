@@ -100,9 +100,15 @@ function refusal(key: string, what: string): FilterRefused {
 }
 
 function mismatch(key: string, expected: string, value: unknown): FilterRefused {
+  return refusal(key, `must be ${expected}, not ${shown(value)}`);
+}
+
+/** What was found, without what is inside lists and objects: that may be secret. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
   const text = JSON.stringify(value) ?? "nothing";
-  const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
-  return refusal(key, `must be ${expected}, not ${shown}`);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
 
 function parse(config: Uint8Array): Readonly<Record<string, unknown>> {
@@ -184,7 +190,7 @@ function headersOf(key: string, value: unknown, headers: Set<string>): HeaderEdi
       headers.add(known.text);
       const bytes = typeof text === "string" ? toByteString(text) : "\n";
       if (!isHeaderValue(bytes) || bytes.length > LIMITS.textBytes) {
-        throw refusal(key, `: the value of "${name}" must be one line of text`);
+        throw refusal(key, `holds a wrong value: that of "${name}" must be one line of text`);
       }
       return Object.freeze({ op, name: known, value: bytes });
     });
@@ -196,9 +202,9 @@ function nameOf(key: string, text: string): HeaderEdit["name"] {
     const name = headerName(text.slice(0, 256));
     const why = whyNotWritten(name.text);
     if (why === null) return name;
-    throw refusal(key, `: ${why}`);
+    throw refusal(key, `names a header that is not a filter's: ${why}`);
   } catch (e) {
     if (e instanceof FilterRefused) throw e;
-    throw refusal(key, `: ${JSON.stringify(text.slice(0, 60))} is not a header name`);
+    throw refusal(key, `names what is no header: ${JSON.stringify(text.slice(0, 60))}`);
   }
 }

@@ -15,7 +15,7 @@ import { HOST_MODULE, LIMITS, OP_REMOVE } from "../abi.ts";
 import { fromByteString } from "./config.ts";
 import { isHeaderValue } from "./manifest.ts";
 import type { FilterPlan } from "./plan.ts";
-import { ConfigRefusal, HostTrap } from "./trap.ts";
+import { ConfigRefusal, HostTrap, printable } from "./trap.ts";
 
 /** What a filter is doing right now. */
 export const PHASE_START = 1;
@@ -223,7 +223,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       if (at.phase !== PHASE_START) {
         throw new HostTrap("the configuration is refused only while the filter starts");
       }
-      throw new ConfigRefusal(`configuration: "${key}" ${fromByteString(textOf(why, "a reason"))}`);
+      throw new ConfigRefusal(`configuration: "${key}" ${printable(textOf(why, "a reason"))}`);
     },
     now_ms: () => world.now(),
     random: () => world.random(),

@@ -34,8 +34,12 @@ export function trapOf(thrown: unknown, hook: string, fuelLeft: number, budget: 
     return { reason: `${hook} recursed without end (the stack is exhausted)`, isFuel: false };
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const text = message.slice(0, 300).replace(/\s+/g, " ");
-  return { reason: `${hook} trapped: ${text}${where(thrown)}`, isFuel: false };
+  return { reason: `${hook} trapped: ${printable(message)}${where(thrown)}`, isFuel: false };
+}
+
+/** One short line of ASCII: it ends in logs and in a header, and the filter may have written it. */
+export function printable(text: string): string {
+  return text.slice(0, 300).replace(/[^\x20-\x7e]+/g, " ");
 }
 
 /** The innermost function of the module on the stack, by the name section. */
@@ -43,5 +47,5 @@ function where(thrown: unknown): string {
   if (!(thrown instanceof Error) || thrown.stack === undefined) return "";
   const m = /at (\S+) \(wasm:\/\/[^)]*:wasm-function\[\d+\]:0x([0-9a-f]+)\)/.exec(thrown.stack);
   if (m === null) return "";
-  return `, in ${m[1]} (byte 0x${m[2]} of the rewritten module)`;
+  return `, in ${printable(m[1] ?? "")} (byte 0x${m[2]} of the rewritten module)`;
 }
