@@ -19,7 +19,7 @@ export interface NamedChain extends FilterChain {
 export class FakeEngine implements FilterEngine {
   readonly prepared: string[] = [];
   /** Modules whose text contains this are refused. */
-  refuse = "\0";
+  refuse = "refuse me";
   /** Settles before a preparation ends; replaced by tests that need a slow one. */
   gate: Promise<void> = Promise.resolve();
   chains = 0;
