@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { ChildPlan, ChildRights } from "../runtime/children.ts";
-import { type EntryName, entryPath } from "./entries.ts";
+import { DASHBOARD, type EntryName, entryPath } from "./entries.ts";
 import { workloadIdentity } from "../model/identity.ts";
 
 /** A pod of the demo: an application and its proxy on one loopback address. */
@@ -100,7 +100,7 @@ export function controlPlan(folders: DemoFolders, adminListen: string, net: stri
       ...NOTHING,
       // it listens on 127.0.0.1 and asks the proxies' admin servers for what the dashboard shows
       net: ["127.0.0.1", `${net}.0.0/16`],
-      read: [folders.mesh, folders.modules, folders.state],
+      read: [folders.mesh, folders.modules, folders.state, DASHBOARD],
       write: [folders.state],
     },
   };

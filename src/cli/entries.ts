@@ -26,6 +26,9 @@ export function entryPath(name: EntryName): string {
   return PACKAGE_ROOT + ENTRIES[name][SOURCES ? 0 : 1];
 }
 
+/** The folder of the dashboard's pages, as `src/control/main.ts` finds it beside itself. */
+export const DASHBOARD = PACKAGE_ROOT + (SOURCES ? "src/dashboard" : "dashboard");
+
 /**
  * Where Node keeps what it made of the sources, so that stripping types is paid for once and not by
  * each process of each start; null in a package, whose bundles have none.

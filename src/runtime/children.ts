@@ -216,9 +216,12 @@ export function runtimeArgs(tether: string, plan: ChildPlan): readonly string[] 
   return ["run", ...denoFlags(plan.rights), `--preload=${tether}`, plan.entry, ...plan.args];
 }
 
-/** Rights as Deno's flags; what is empty is not granted. */
+/**
+ * Rights as Deno's flags; what is empty is not granted. Libraries ask for variables of their own:
+ * one that is not granted is undefined to them, as it is on Node when it is not set.
+ */
 export function denoFlags(rights: ChildRights): readonly string[] {
-  const flags = ["--no-prompt", "--quiet"];
+  const flags = ["--no-prompt", "--quiet", "--ignore-env"];
   for (const kind of ["net", "read", "write", "env", "sys"] as const) {
     const values = rights[kind];
     if (values.length > 0) flags.push(`--allow-${kind}=${values.join(",")}`);

@@ -166,10 +166,16 @@ test("children end when their parent is killed", async () => {
 });
 
 test("denoFlags() grants what is listed and nothing else", () => {
-  assert.equal(denoFlags(NO_RIGHTS), ["--no-prompt", "--quiet"]);
+  assert.equal(denoFlags(NO_RIGHTS), ["--no-prompt", "--quiet", "--ignore-env"]);
   assert.equal(
     denoFlags({ ...NO_RIGHTS, net: ["127.77.0.0/16", "127.0.0.1:8086"], write: ["/tmp/a"] }),
-    ["--no-prompt", "--quiet", "--allow-net=127.77.0.0/16,127.0.0.1:8086", "--allow-write=/tmp/a"],
+    [
+      "--no-prompt",
+      "--quiet",
+      "--ignore-env",
+      "--allow-net=127.77.0.0/16,127.0.0.1:8086",
+      "--allow-write=/tmp/a",
+    ],
   );
   const args = runtimeArgs(TETHER, plan("a", "/a.ts"));
   assert.equal(args.slice(-3), ["/a.ts", "one", "two"]);
