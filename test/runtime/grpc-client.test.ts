@@ -41,6 +41,8 @@ async function serve(port = 0) {
   return {
     port: (server.address() as net.AddressInfo).port,
     ended,
+    /** Ends the connections, not the server. */
+    cut: () => sessions.forEach((s) => s.destroy()),
     close: async () => {
       for (const s of sessions) s.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -141,6 +143,23 @@ test("createGrpcClient() connects again after the server was gone", async () => 
   client.close();
   await failure(next.next());
   await again.close();
+});
+
+test("createGrpcClient() opens a new connection in the turn in which a call lost the old one", async () => {
+  const server = await serve();
+  const client = createGrpcClient(
+    { host: "127.0.0.1", port: server.port, identity: null },
+    () => null,
+  );
+  const stream = get(client);
+  await stream.next();
+  server.cut();
+  await failure(stream.next());
+  const again = get(client);
+  assert.is((await again.next()).done, false);
+  client.close();
+  await failure(again.next());
+  await server.close();
 });
 
 test("createGrpcClient() speaks mesh TLS to the server that has the expected identity", async () => {
