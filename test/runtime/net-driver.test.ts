@@ -260,7 +260,7 @@ test("a ClientHello in tiny pieces is still mesh TLS", async () => {
   const relay = net.createServer({ allowHalfOpen: true }, (near) => {
     const far = net.connect(f.listener.addr.port, "127.0.0.1", () => {
       far.setNoDelay(true);
-      near.on("data", (data) => {
+      near.on("data", (data: Uint8Array) => {
         for (let at = 0; at < data.length; at += 40) far.write(data.subarray(at, at + 40));
       });
     });
