@@ -36,10 +36,12 @@ export class GrpcSession {
     options: Omit<http2.ClientSessionRequestOptions, "signal">,
   ): Promise<http2.ClientHttp2Stream> {
     if (this.#closed) throw new ConnectError("the client is closed", Code.Canceled);
-    let session = await (this.#current ??= this.#connect());
+    const held = this.#current ??= this.#connect();
+    let session = await held;
     if (session.closed || session.destroyed) {
       // A call hears of a lost connection before the connection does.
-      session = await (this.#current = this.#connect());
+      if (this.#current === held) this.#current = null;
+      session = await (this.#current ??= this.#connect());
     }
     try {
       return session.request({ ...headers, ":method": method, ":path": path }, options);
