@@ -63,6 +63,7 @@ export interface DirectionConfig {
   readonly connectKeepaliveMs: number | null;
 }
 
+/** Connections from other pods to this one's application. */
 export interface InboundConfig extends DirectionConfig {
   readonly listen: SocketAddr;
   /** Own addresses. Connections to others are refused; empty: all are allowed. */
@@ -74,6 +75,7 @@ export interface InboundConfig extends DirectionConfig {
   readonly opaquePorts: PortSet;
 }
 
+/** Connections from this pod's application to others. */
 export interface OutboundConfig extends DirectionConfig {
   /** One or two. */
   readonly listen: readonly SocketAddr[];
@@ -83,6 +85,7 @@ export interface OutboundConfig extends DirectionConfig {
   readonly informationalHeaders: boolean;
 }
 
+/** Everything, checked. */
 export interface ProxyConfig {
   readonly inbound: InboundConfig;
   readonly outbound: OutboundConfig;
@@ -125,6 +128,7 @@ export interface ProxyConfig {
   readonly replayMaxBytes: number;
 }
 
+/** How log lines are written. */
 export type LogFormat = "plain" | "json";
 
 /** All that is wrong with an environment. The proxy exits with 64. */
