@@ -23,12 +23,16 @@ export class FakeEngine implements FilterEngine {
   /** Settles before a preparation ends; replaced by tests that need a slow one. */
   gate: Promise<void> = Promise.resolve();
   chains = 0;
+  /** Preparations that compute a digest now, outside the event loop. */
+  busy = 0;
   readonly #texts = new Map<string, string>();
 
   async prepare(module: Uint8Array, ref: FilterRef): Promise<PreparedFilter> {
     const text = new TextDecoder().decode(module);
     await this.gate;
-    if (await sha256Hex(module) !== ref.sha256) throw new FilterRefused("wrong digest");
+    this.busy++;
+    const sha256 = await sha256Hex(module).finally(() => this.busy--);
+    if (sha256 !== ref.sha256) throw new FilterRefused("wrong digest");
     if (text.includes(this.refuse)) throw new FilterRefused(`refused: ${text}`);
     this.prepared.push(text);
     this.#texts.set(ref.sha256, text);

@@ -9,7 +9,11 @@ import { NO_FILTERS } from "../../../src/core/filter.ts";
 import { SILENT } from "../../../src/core/log.ts";
 import type { Route } from "../../../src/model/route.ts";
 import { FilterStore } from "../../../src/proxy/discovery/filters.ts";
-import { createModuleSource, type ModuleCache } from "../../../src/proxy/discovery/modules.ts";
+import {
+  createModuleSource,
+  type ModuleCache,
+  type ModuleSource,
+} from "../../../src/proxy/discovery/modules.ts";
 import { RouteChains } from "../../../src/proxy/discovery/route-chains.ts";
 import { FakeClock, settle as settleOnce } from "../../support/fake-clock.ts";
 import { FakeControl } from "./fake-control.ts";
@@ -19,7 +23,12 @@ function setUp(cache: ModuleCache | null = null) {
   const control = new FakeControl();
   const clock = new FakeClock();
   const engine = new FakeEngine();
-  const modules = createModuleSource({ transport: control.transport, cache, log: SILENT });
+  engines = [engine];
+  const source = createModuleSource({ transport: control.transport, cache, log: SILENT });
+  const modules: ModuleSource = (ref, signal) => {
+    fetching++;
+    return source(ref, signal).finally(() => fetching--);
+  };
   const store = new FilterStore({ engine, modules, clock, random: () => 0.5, log: SILENT });
   const all: RouteChains[] = [];
   /** A target: its routes, and how often they were replaced. */
@@ -47,12 +56,17 @@ function setUp(cache: ModuleCache | null = null) {
   return { control, clock, engine, store, target, ref, done };
 }
 
-/** As `settle`, and also through digests, which are computed outside the event loop. */
+/** Fetches that run now: their digests are computed outside the event loop, where `settle` sees nothing. */
+let fetching = 0;
+let engines: FakeEngine[] = [];
+
+/** As `settleOnce`, and until no digest is computed any more. */
 async function settle(): Promise<void> {
-  for (let i = 0; i < 8; i++) {
+  do {
     await settleOnce();
-    await crypto.subtle.digest("SHA-256", new Uint8Array(1));
-  }
+  } while (fetching > 0 || engines.some((e) => e.busy > 0));
+  await settleOnce();
+  if (fetching > 0 || engines.some((e) => e.busy > 0)) await settle();
 }
 
 async function advance(clock: FakeClock, ms: number): Promise<void> {
