@@ -60,8 +60,8 @@ export const SILENT: Logger = createLogger({
 });
 
 function oneLine(text: string): string {
-  // deno-lint-ignore no-control-regex -- what a peer sent must not forge a log line
   return text.replace(
+    // deno-lint-ignore no-control-regex -- what a peer sent must not forge a log line
     /[\x00-\x1f\x7f]/g,
     (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
   );

@@ -1,5 +1,9 @@
 // What counts as «loopback»: the one place where the mesh exempts a connection from mutual TLS.
 
+import type { Network } from "./policy.ts";
+
+const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
+
 /**
  * True when `ip` is exactly 127.0.0.1, ::1, or one of the pod's own addresses.
  *
@@ -7,5 +11,10 @@
  * only the two canonical loopback addresses and the pod itself count (docs/adr/0005-loopback.md).
  */
 export function isPodLocal(ip: string, podIps: readonly string[]): boolean {
-  return ip === "127.0.0.1" || ip === "::1" || podIps.includes(ip);
+  return LOOPBACK.includes(ip) || podIps.includes(ip);
+}
+
+/** The same as networks, for the authorization that admits what a pod says to itself. */
+export function podLocalNetworks(podIps: readonly string[]): readonly Network[] {
+  return [...new Set([...LOOPBACK, ...podIps])].map((cidr) => ({ cidr, except: [] }));
 }

@@ -7,7 +7,6 @@ import { errorText } from "../core/errors.ts";
 import type { FilterRef, FilterStats } from "../core/filter.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import type { Watch } from "../core/watch.ts";
-import { isPodLocal } from "../model/loopback.ts";
 import { readEnv } from "../runtime/env.ts";
 import { createGrpcClient } from "../runtime/grpc-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
@@ -41,6 +40,9 @@ import type { StaticOptions } from "./static-options.ts";
 
 /** Ends within this long after it was asked, whatever is still open, for `tulle proxy`. */
 const STATIC_GRACE_MS = 5_000;
+
+/** How long the policies of the configured ports are waited for before they are served. */
+const PORTS_MS = 2_000;
 
 /** Runs a proxy that is configured by `LINKERD2_PROXY_*`. Resolves when it has drained. */
 export async function runProxy(config: ProxyConfig): Promise<void> {
@@ -131,6 +133,8 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     }).fetch,
   );
   await firstCertificate(keeper.credentials);
+  // A first request should meet its port's policy, not the default; but no longer than this.
+  await Promise.race([discovery.portsAnswered(), delay(clock, PORTS_MS)]);
   const listeners = await Promise.all([
     listen(driver, {
       at: inbound.listen,

@@ -3,8 +3,6 @@
 // `net-listener.ts`. Nothing here knows a protocol.
 
 import net from "node:net";
-import tls from "node:tls";
-import { normalizeIp } from "../core/addr.ts";
 import type {
   Chan,
   ChanError,
@@ -16,9 +14,11 @@ import type {
   Peer,
   PeerTls,
 } from "../core/driver.ts";
-import { createTimer, type Timer, TimerWheel } from "../core/timers.ts";
+import { createTimer, TimerWheel } from "../core/timers.ts";
 import type { MeshTls } from "./mesh-tls.ts";
-import { serverPeer } from "./peer-identity.ts";
+import { type NetChan, NetChans, peerOf } from "./net-channel.ts";
+import { dial, errorKind, type OnRead, takeOver } from "./net-dial.ts";
+import { turnWheel } from "./wheel-alarm.ts";
 
 const READ_BYTES = 64 * 1024;
 const OUT_BYTES = 64 * 1024;
@@ -26,55 +26,31 @@ const OUT_BYTES = 64 * 1024;
 const MAX_KEPT_BYTES = 256 * 1024;
 /** A paused TLS channel goes on reading up to here; see `pause`. */
 const SOFT_KEPT_BYTES = 128 * 1024;
-const INDEX_BITS = 20;
-const MAX_CHANNELS = 1 << INDEX_BITS;
-const GENERATIONS = 1 << 11;
-
-/** One channel's state. Known only here; everybody else holds its number. */
-class NetChan {
-  id: Chan = 0;
-  generation = 0;
-  socket: net.Socket | null = null;
-  core: Core | null = null;
-  peer: Peer | null = null;
-  isTls = false;
-  open = false;
-  /** Unconsumed bytes: `kept[keptFrom..keptTo)`. */
-  kept: Uint8Array | null = null;
-  keptFrom = 0;
-  keptTo = 0;
-  out: Uint8Array | null = null;
-  outTo = 0;
-  dirty = false;
-  paused = false;
-  queued = false;
-  fin = false;
-  closeAfter = false;
-  why: ChanError | null = null;
-  timeout: Timer | null = null;
-}
+/** Output slots kept for the next channel that writes. */
+const MAX_SPARE_SLOTS = 64;
 
 /** Makes the driver of a thread. `mesh` gives the TLS contexts; without it `connect` refuses TLS. */
 export class NetDriver implements Driver {
   readonly timers: TimerWheel;
   #now = performance.now();
   #depth = 0;
-  readonly #chans: NetChan[] = [];
-  readonly #free: number[] = [];
+  readonly #chans = new NetChans();
   readonly #dirty: NetChan[] = [];
   readonly #refeed: NetChan[] = [];
   readonly #spare: Uint8Array[] = [];
   readonly #read = new Uint8Array(READ_BYTES);
   readonly #mesh: MeshTls | null;
-  #wakeTimer: ReturnType<typeof setTimeout> | null = null;
-  #open = 0;
+  /** Stops the timers. */
+  readonly #alarm: () => void;
   /** Told of everything that a core threw. */
   onDefect: (e: unknown) => void = () => {};
 
   constructor(mesh: MeshTls | null) {
     this.#mesh = mesh;
     this.timers = new TimerWheel(this.#now);
-    this.timers.onEarlier = (at) => this.#plan(at);
+    this.#alarm = turnWheel(this.timers, (turn) => {
+      this.#turn(() => turn(this.#now));
+    });
   }
 
   get now(): number {
@@ -83,18 +59,11 @@ export class NetDriver implements Driver {
 
   /** Channels in use. */
   get channels(): number {
-    return this.#open;
+    return this.#chans.open;
   }
 
   connect(to: ConnectTo, core: Core): Chan {
     const c = this.#make(core);
-    const at = {
-      host: to.addr.ip,
-      port: to.addr.port,
-      ...(to.from === null ? {} : { localAddress: to.from }),
-      allowHalfOpen: true,
-      noDelay: true,
-    };
     c.timeout ??= createTimer(() => {
       if (c.open || c.socket === null) return;
       this.#fail(c, {
@@ -103,40 +72,20 @@ export class NetDriver implements Driver {
       });
     });
     this.timers.arm(c.timeout, this.#now + to.timeoutMs);
-    if (to.tls === null) {
-      const socket = net.connect({ ...at, onread: this.#onread(c) });
-      c.socket = socket;
-      socket.once("connect", () => this.#opened(c, null));
-      this.#listen(c, socket, false);
-      return c.id;
-    }
-    const mesh = this.#mesh?.client() ?? null;
-    if (mesh === null) {
+    const mesh = to.tls === null ? null : this.#mesh?.client() ?? null;
+    if (to.tls !== null && mesh === null) {
       c.socket = new net.Socket();
       queueMicrotask(() =>
         this.#fail(c, { kind: "identity", message: "this proxy has no certificate yet" })
       );
       return c.id;
     }
-    const { serverName, identity, alpn } = to.tls;
-    const socket = tls.connect({
-      ...at,
-      secureContext: mesh,
-      ...(serverName === "" ? {} : { servername: serverName }),
-      minVersion: "TLSv1.3",
-      rejectUnauthorized: true,
-      // The SNI is not what is checked, the identity is, once, in peer-identity.ts.
-      checkServerIdentity: () => undefined,
-      ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
-    });
-    c.socket = socket;
-    c.isTls = true;
-    socket.once("secureConnect", () => {
-      const peer = serverPeer(socket, identity, alpn);
+    c.isTls = to.tls !== null;
+    c.socket = dial(to, mesh, this.#onread(c), (peer) => {
       if (typeof peer === "string") this.#fail(c, { kind: "identity", message: peer });
       else this.#opened(c, peer);
     });
-    this.#listen(c, socket, true);
+    this.#listen(c, c.socket, c.isTls);
     return c.id;
   }
 
@@ -153,12 +102,12 @@ export class NetDriver implements Driver {
     this.#enter();
     const c = this.#make(null);
     let socket = raw;
-    if (peerTls === null) socket = this.#steal(c, raw);
+    if (peerTls === null) socket = takeOver(raw, this.#onread(c));
     c.socket = socket;
     c.isTls = peerTls !== null;
     c.open = true;
     c.peer = peerOf(socket, peerTls);
-    this.#listen(c, socket, peerTls !== null);
+    this.#listen(c, socket, socket === raw);
     try {
       c.core = accept(c.id, c.peer);
       c.core.opened(c.id);
@@ -270,14 +219,12 @@ export class NetDriver implements Driver {
 
   /** Ends all channels at once; for a process that leaves. */
   destroy(): void {
-    for (const c of this.#chans) {
-      if (c.socket === null) continue;
+    for (const c of this.#chans.inUse()) {
       c.core = null;
-      c.socket.destroy();
+      c.socket?.destroy();
       this.#release(c);
     }
-    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
-    this.timers.onEarlier = null;
+    this.#alarm();
   }
 
   /** Runs `work` as one turn: reads the clock before, flushes after. For callers from outside. */
@@ -288,53 +235,29 @@ export class NetDriver implements Driver {
   // --- channels ---------------------------------------------------------------------------------
 
   #make(core: Core | null): NetChan {
-    const index = this.#free.pop() ?? this.#chans.length;
-    if (index >= MAX_CHANNELS) throw new Error("too many open connections");
-    let c = this.#chans[index];
-    if (c === undefined) {
-      c = new NetChan();
-      this.#chans[index] = c;
-    }
-    c.generation = (c.generation + 1) % GENERATIONS;
-    c.id = c.generation * MAX_CHANNELS + index;
+    const c = this.#chans.take();
     c.core = core;
-    this.#open++;
     return c;
   }
 
   #get(ch: Chan): NetChan | null {
-    const c = this.#chans[ch % MAX_CHANNELS];
-    return c !== undefined && c.id === ch && c.socket !== null ? c : null;
+    return this.#chans.get(ch);
   }
 
   #release(c: NetChan): void {
     if (c.socket === null) return;
-    if (c.timeout !== null) {
-      this.timers.cancel(c.timeout);
-      c.timeout = null; // its closure belongs to the old connection
-    }
-    c.socket = null;
-    c.core = null;
-    c.peer = null;
-    c.isTls =
-      c.open =
-      c.paused =
-      c.fin =
-      c.closeAfter =
-        false;
-    c.kept = null;
-    c.keptFrom = c.keptTo = 0;
-    if (c.out !== null && this.#spare.length < 64) this.#spare.push(c.out);
-    c.out = null;
-    c.outTo = 0;
-    c.why = null;
-    this.#open--;
-    this.#free.push(c.id % MAX_CHANNELS);
+    if (c.timeout !== null) this.timers.cancel(c.timeout);
+    const out = this.#chans.release(c);
+    if (out !== null) this.#recycle(out);
+  }
+
+  #recycle(slot: Uint8Array): void {
+    if (this.#spare.length < MAX_SPARE_SLOTS) this.#spare.push(slot);
   }
 
   // --- what the runtime says ----------------------------------------------------------------------
 
-  #onread(c: NetChan): { buffer: Uint8Array; callback: (n: number, buf: Uint8Array) => boolean } {
+  #onread(c: NetChan): OnRead {
     const id = c.id;
     // One buffer for all sockets: the runtime reads into it and calls back in one step, and whatever
     // outlives the call is copied (`kept`, `out`).
@@ -352,22 +275,6 @@ export class NetDriver implements Driver {
         return true;
       },
     };
-  }
-
-  /** A socket that reads into our buffer, in place of an accepted one that has not read yet. */
-  #steal(c: NetChan, raw: net.Socket): net.Socket {
-    const from = raw as net.Socket & { _handle: unknown };
-    const handle = from._handle;
-    if (handle === null || handle === undefined) return raw;
-    from._handle = null;
-    const options = { handle, allowHalfOpen: true, onread: this.#onread(c) };
-    const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
-    // The server counts the socket that it accepted.
-    socket.once("close", () => raw.destroy());
-    // Deno reads ahead: an end that came with the first bytes was told to the old socket.
-    raw.once("end", () => socket.emit("end"));
-    raw.resume();
-    return socket;
   }
 
   #listen(c: NetChan, socket: net.Socket, data: boolean): void {
@@ -391,13 +298,7 @@ export class NetDriver implements Driver {
     });
     socket.on("error", (e: Error & { code?: string }) => {
       if (!live()) return;
-      c.why ??= {
-        kind: c.open ? "reset" : c.isTls && e.code !== "ECONNREFUSED" ? "identity" : "connect",
-        message: e.code ?? e.message,
-      };
-      if (c.why.kind === "identity" && isNetworkCode(e.code)) {
-        c.why = { kind: "connect", message: e.code ?? e.message };
-      }
+      c.why ??= { kind: errorKind(e, c.open, c.isTls), message: e.code ?? e.message };
     });
     socket.on("close", () => {
       if (live()) this.#turn(() => this.#gone(c));
@@ -469,27 +370,10 @@ export class NetDriver implements Driver {
   }
 
   #keep(c: NetChan, buf: Uint8Array, from: number, to: number): void {
-    const have = c.keptTo - c.keptFrom;
-    const need = have + to - from;
-    if (need > MAX_KEPT_BYTES) {
+    const kept = c.keep(buf, from, to);
+    if (kept > MAX_KEPT_BYTES) {
       this.#fail(c, { kind: "reset", message: "more unread bytes than any core may leave" });
-      return;
-    }
-    if (c.kept === null || c.kept.length - c.keptTo < to - from) {
-      const room = c.kept !== null && c.kept.length >= need ? c.kept : new Uint8Array(
-        Math.max(4096, 2 ** Math.ceil(Math.log2(need))),
-      );
-      if (c.kept !== null) {
-        if (room === c.kept) room.copyWithin(0, c.keptFrom, c.keptTo);
-        else room.set(c.kept.subarray(c.keptFrom, c.keptTo));
-      }
-      c.kept = room;
-      c.keptFrom = 0;
-      c.keptTo = have;
-    }
-    c.kept.set(buf.subarray(from, to), c.keptTo);
-    c.keptTo += to - from;
-    if (c.isTls && c.paused && need > SOFT_KEPT_BYTES) c.socket?.pause();
+    } else if (c.isTls && c.paused && kept > SOFT_KEPT_BYTES) c.socket?.pause();
   }
 
   // --- bytes out ----------------------------------------------------------------------------------
@@ -515,11 +399,11 @@ export class NetDriver implements Driver {
     if (c.isTls) {
       // TLS finishes a write later: give it bytes of its own, so that the slot is free at once.
       socket.write(Buffer.from(view));
-      this.#spare.push(out);
+      this.#recycle(out);
     } else {
       socket.write(view);
       // Taken by the kernel whole: nothing refers to the slot any more. Else it is left to the socket.
-      if (socket.writableLength === 0 && this.#spare.length < 64) this.#spare.push(out);
+      if (socket.writableLength === 0) this.#recycle(out);
     }
   }
 
@@ -585,30 +469,4 @@ export class NetDriver implements Driver {
       this.onDefect(again);
     }
   }
-
-  #plan(at: number): void {
-    if (at >= this.timers.planned) return;
-    this.timers.planned = at;
-    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
-    this.#wakeTimer = setTimeout(() => {
-      this.timers.planned = Infinity;
-      this.#wakeTimer = null;
-      this.#turn(() => this.timers.turn(this.#now));
-      const next = this.timers.nextAt();
-      if (next !== Infinity) this.#plan(next);
-    }, Math.max(1, at - performance.now()));
-  }
-}
-
-function peerOf(socket: net.Socket, peerTls: PeerTls | null): Peer {
-  return {
-    local: { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 },
-    remote: { ip: normalizeIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
-    tls: peerTls,
-  };
-}
-
-function isNetworkCode(code: string | undefined): boolean {
-  return code !== undefined &&
-    /^(ECONNRESET|ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|EPIPE)$/.test(code);
 }

@@ -4,6 +4,7 @@
 import type { Server } from "../../api/gen/inbound_pb.ts";
 import { serverPolicyFromWire } from "../../api/server-policy.ts";
 import { errorText } from "../../core/errors.ts";
+import { podLocalNetworks } from "../../model/loopback.ts";
 import type { Authorization, Network, ServerPolicy } from "../../model/policy.ts";
 import type { ProxyConfig } from "../config.ts";
 import { hasPort } from "../config/grammar.ts";
@@ -118,7 +119,7 @@ function defaultAuthorizations({ inbound, policy }: PortConfig): readonly Author
 export function withLocalhost(policy: ServerPolicy, podIps: readonly string[]): ServerPolicy {
   const localhost: Authorization = {
     origin: { group: "", kind: "default", namespace: "", name: "localhost", port: 0 },
-    networks: ["127.0.0.1", "::1", ...podIps].map((cidr) => ({ cidr, except: [] })),
+    networks: podLocalNetworks(podIps),
     authentication: { kind: "unauthenticated" },
   };
   return { ...policy, authorizations: [...policy.authorizations, localhost] };

@@ -1,7 +1,7 @@
-// Bodies of HTTP/1 messages, in and out: length, chunks (RFC 9112 §7.1), until close.
+// Bodies of HTTP/1 messages, read: by length, in chunks (RFC 9112 §7.1), until close.
 
 import type { Sink } from "../../core/exchange.ts";
-import { CHUNKED, UNTIL_CLOSE } from "./parse.ts";
+import { CHUNKED, UNTIL_CLOSE } from "./codes.ts";
 
 /** `read` found bytes that are not a chunk. */
 export const BAD_CHUNK = -1;
@@ -138,20 +138,4 @@ function hex(c: number): number {
   if (c >= 48 && c <= 57) return c - 48;
   const lower = c | 0x20;
   return lower >= 97 && lower <= 102 ? lower - 87 : -1;
-}
-
-/** Longest chunk frame around data: size line and the CR LF after it. */
-export const CHUNK_OVERHEAD = 12;
-
-/** Writes the size line of a chunk; returns where it ended. */
-export function writeChunkSize(size: number, buf: Uint8Array, at: number): number {
-  let shift = 28;
-  while (shift > 0 && size >>> shift === 0) shift -= 4;
-  for (; shift >= 0; shift -= 4) {
-    const digit = (size >>> shift) & 15;
-    buf[at++] = digit < 10 ? 48 + digit : 87 + digit;
-  }
-  buf[at++] = 13;
-  buf[at++] = 10;
-  return at;
 }

@@ -5,9 +5,11 @@ import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import { ResponseHead } from "../../core/head.ts";
-import { BAD_CHUNK, BodyReader, CHUNK_OVERHEAD, writeChunkSize } from "./body.ts";
+import { BAD_CHUNK, BodyReader } from "./body.ts";
+import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { requestRoom, writeRequest } from "./encode.ts";
-import { CHUNKED, INCOMPLETE, parseResponse, TOO_LARGE } from "./parse.ts";
+import { CHUNKED, INCOMPLETE, TOO_LARGE } from "./codes.ts";
+import { parseResponse } from "./parse.ts";
 
 /** What a connection needs of its owner. */
 export interface ClientOwner {
@@ -37,10 +39,6 @@ export interface ClientOwner {
   again(x: Exchange, reply: Reply): Sink;
 }
 
-const CRLF = new Uint8Array([13, 10]);
-const LAST_CHUNK = new TextEncoder().encode("0\r\n\r\n");
-/** Chunks up to this size are framed and copied in one piece. */
-const COPY_BYTES = 16 * 1024;
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 
 export class Http1Client implements Core, Sink {
@@ -117,23 +115,10 @@ export class Http1Client implements Core, Sink {
       return false;
     }
     this.#bodyOut = true;
-    if (!this.#chunkedRequest || this.#tunnel) return this.#driver.send(this.#ch, buf, from, to);
-    const n = to - from;
-    if (n === 0) return true;
-    if (n <= COPY_BYTES) {
-      const out = this.#driver.reserve(this.#ch, n + CHUNK_OVERHEAD);
-      const start = out.at;
-      const at = writeChunkSize(n, out.buf, start);
-      out.buf.set(buf.subarray(from, to), at);
-      out.buf[at + n] = 13;
-      out.buf[at + n + 1] = 10;
-      return this.#driver.commit(this.#ch, at + n + 2 - start);
+    if (this.#chunkedRequest && !this.#tunnel) {
+      return sendChunk(this.#driver, this.#ch, buf, from, to);
     }
-    const out = this.#driver.reserve(this.#ch, CHUNK_OVERHEAD);
-    const start = out.at;
-    this.#driver.commit(this.#ch, writeChunkSize(n, out.buf, start) - start);
-    this.#driver.send(this.#ch, buf, from, to);
-    return this.#driver.send(this.#ch, CRLF, 0, 2);
+    return this.#driver.send(this.#ch, buf, from, to);
   }
 
   end(): void {
@@ -148,7 +133,7 @@ export class Http1Client implements Core, Sink {
     }
     if (this.#requestDone) return;
     this.#requestDone = true;
-    if (this.#chunkedRequest) this.#driver.send(this.#ch, LAST_CHUNK, 0, LAST_CHUNK.length);
+    if (this.#chunkedRequest) sendLastChunk(this.#driver, this.#ch);
   }
 
   abort(why: MeshError): void {
@@ -274,7 +259,7 @@ export class Http1Client implements Core, Sink {
     this.wake?.();
   }
 
-  ended(ch: Chan): void {
+  ended(): void {
     if (this.#tunnel && this.#reply !== null) {
       this.#tunnelEnded = true;
       this.#reply.end();

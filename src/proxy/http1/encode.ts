@@ -12,7 +12,8 @@ import {
   type ResponseHead,
 } from "../../core/head.ts";
 import { writeLatin1 } from "../../core/intern.ts";
-import { CHUNKED, UNTIL_CLOSE, upgradeField } from "./parse.ts";
+import { CHUNKED, UNTIL_CLOSE } from "./codes.ts";
+import { upgradeField } from "./framing.ts";
 
 /** Room that an encoded head may need: what was received, plus all edits, plus what we add. */
 export function headRoom(head: Head): number {

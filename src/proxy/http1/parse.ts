@@ -1,34 +1,9 @@
-// HTTP/1 heads, parsed in place (RFC 9112). One pass, byte by byte, offsets only. Strict where two
-// readers could disagree: what is ambiguous is refused, never forwarded in two readings.
+// HTTP/1 heads, parsed in place (RFC 9112). One pass, byte by byte, offsets only; `framing.ts` says what
+// the fields mean. What is malformed is refused, never forwarded in two readings.
 
-import {
-  FIELD_CONTENT_LENGTH,
-  FIELD_HOP,
-  FIELD_HOST,
-  FIELD_MESH,
-  FIELD_PLAIN,
-  type Head,
-  headerName,
-  MAX_FIELDS,
-  type RequestHead,
-  type ResponseHead,
-} from "../../core/head.ts";
-
-/** Not all there yet. */
-export const INCOMPLETE = 0;
-/** Malformed or ambiguous: 400. */
-export const MALFORMED = -1;
-/** Over a bound: 431. */
-export const TOO_LARGE = -2;
-/** A transfer coding that is not spoken here: 501. */
-export const UNKNOWN_CODING = -3;
-/** HTTP/1 with another major version: 505. */
-export const WRONG_VERSION = -4;
-
-/** `bodyLength` of a chunked message. */
-export const CHUNKED = -1;
-/** `bodyLength` of a response that ends with its connection. */
-export const UNTIL_CLOSE = -2;
+import { type Head, MAX_FIELDS, type RequestHead, type ResponseHead } from "../../core/head.ts";
+import { INCOMPLETE, MALFORMED, TOO_LARGE, WRONG_VERSION } from "./codes.ts";
+import { beginFields, classify, finishRequest, finishResponse } from "./framing.ts";
 
 const CR = 13;
 const LF = 10;
@@ -45,23 +20,6 @@ for (let c = 0; c < 256; c++) {
   if (c === HTAB || (c >= SP && c !== 127)) CLASS[c] = (CLASS[c] as number) | 2;
   if (c > SP && c < 127) CLASS[c] = (CLASS[c] as number) | 4;
 }
-
-const CONNECTION = headerName("connection");
-const TE = headerName("transfer-encoding");
-const UPGRADE = headerName("upgrade");
-
-/** What the fields say of framing, gathered while they are read. */
-const seen = {
-  contentLength: -1,
-  hosts: 0,
-  hostFrom: 0,
-  hostTo: 0,
-  connection: false,
-  transferEncoding: 0,
-  upgrade: false,
-  expectContinue: false,
-  expectOther: false,
-};
 
 /**
  * Parses a request head at `buf[from..to)` into `head`, which then lends those bytes.
@@ -146,6 +104,18 @@ export function parseResponse(
   return finishResponse(head, toHead, toConnect) ?? length;
 }
 
+/**
+ * Whether a head that was incomplete at `scanned` bytes is worth another pass: its end arrived, or a
+ * bare LF, which is refused at once. Keeps a head that comes byte by byte from being parsed each time.
+ */
+export function worthParsing(buf: Uint8Array, from: number, to: number, scanned: number): boolean {
+  for (let p = Math.max(from + 1, from + scanned); p < to; p++) {
+    if (buf[p] !== LF) continue;
+    if (buf[p - 1] !== CR || (p - from >= 3 && buf[p - 2] === LF)) return true;
+  }
+  return false;
+}
+
 function short(limit: number, to: number): number {
   return limit < to ? TOO_LARGE : INCOMPLETE;
 }
@@ -160,14 +130,7 @@ function parseFields(
   to: number,
 ): number {
   const { spans, marks } = head;
-  seen.contentLength = -1;
-  seen.hosts = 0;
-  seen.connection =
-    seen.upgrade =
-    seen.expectContinue =
-    seen.expectOther =
-      false;
-  seen.transferEncoding = 0;
+  beginFields();
   let p = start;
   let count = 0;
   for (;;) {
@@ -203,210 +166,4 @@ function parseFields(
     marks[count] = mark;
     count++;
   }
-}
-
-/** What a field means for framing and forwarding; negative: the message is refused. */
-function classify(
-  buf: Uint8Array,
-  from: number,
-  to: number,
-  valueFrom: number,
-  valueTo: number,
-  base: number,
-): number {
-  switch (to - from) {
-    case 2:
-      return is(buf, from, "te") ? FIELD_HOP : FIELD_PLAIN;
-    case 4:
-      if (!is(buf, from, "host")) return FIELD_PLAIN;
-      seen.hosts++;
-      seen.hostFrom = valueFrom - base;
-      seen.hostTo = valueTo - base;
-      return FIELD_HOST;
-    case 6:
-      if (!is(buf, from, "expect")) break;
-      if (valueTo - valueFrom === 12 && is(buf, valueFrom, "100-continue")) {
-        seen.expectContinue = true;
-      } else seen.expectOther = true;
-      return FIELD_HOP;
-    case 7:
-      if (is(buf, from, "upgrade")) {
-        seen.upgrade = true;
-        return FIELD_HOP;
-      }
-      return is(buf, from, "trailer") ? FIELD_HOP : FIELD_PLAIN;
-    case 10:
-      if (is(buf, from, "connection")) {
-        seen.connection = true;
-        return FIELD_HOP;
-      }
-      return is(buf, from, "keep-alive") ? FIELD_HOP : FIELD_PLAIN;
-    case 14: {
-      if (!is(buf, from, "content-length")) break;
-      // A second one, even of the same value, is a sign of an attack (RFC 9112 §6.3).
-      if (seen.contentLength >= 0 || valueFrom === valueTo || valueTo - valueFrom > 15) {
-        return MALFORMED;
-      }
-      let n = 0;
-      for (let i = valueFrom; i < valueTo; i++) {
-        const digit = (buf[i] as number) - 48;
-        if (digit < 0 || digit > 9) return MALFORMED;
-        n = n * 10 + digit;
-      }
-      seen.contentLength = n;
-      return FIELD_CONTENT_LENGTH;
-    }
-    case 16:
-      return is(buf, from, "proxy-connection") ? FIELD_HOP : FIELD_PLAIN;
-    case 17:
-      if (!is(buf, from, "transfer-encoding")) break;
-      if (valueTo - valueFrom !== 7 || !is(buf, valueFrom, "chunked")) return UNKNOWN_CODING;
-      if (++seen.transferEncoding > 1) return MALFORMED;
-      return FIELD_HOP;
-    case 19:
-      return is(buf, from, "proxy-authorization") ? FIELD_HOP : FIELD_PLAIN;
-  }
-  // l5d-…
-  return to - from > 4 && ((buf[from] as number) | 0x20) === 108 && buf[from + 1] === 53 &&
-      ((buf[from + 2] as number) | 0x20) === 100 && buf[from + 3] === 45
-    ? FIELD_MESH
-    : FIELD_PLAIN;
-}
-
-/** Compares with a lower-case word, ignoring the case of letters. */
-function is(buf: Uint8Array, at: number, word: string): boolean {
-  for (let i = 0; i < word.length; i++) {
-    let c = buf[at + i] as number;
-    if (c >= 0x41 && c <= 0x5a) c |= 0x20;
-    if (c !== word.charCodeAt(i)) return false;
-  }
-  return true;
-}
-
-/** Target form, authority and framing of a request. Null when all is well. */
-function finishRequest(head: RequestHead): number | null {
-  const { buf, base } = head;
-  head.isConnect = head.methodTo === 7 && is(buf, base, "connect");
-  head.isHead = head.methodTo === 4 && is(buf, base, "head");
-  head.expectsContinue = seen.expectContinue && head.minor === 1;
-  if (seen.expectOther) return MALFORMED;
-  if (seen.hosts > 1 || (seen.hosts === 0 && head.minor === 1)) return MALFORMED;
-  head.pathFrom = head.targetFrom;
-  head.authorityFrom = seen.hosts === 1 ? seen.hostFrom : 0;
-  head.authorityTo = seen.hosts === 1 ? seen.hostTo : 0;
-  const first = buf[base + head.targetFrom] as number;
-  if (head.isConnect) {
-    head.authorityFrom = head.targetFrom;
-    head.authorityTo = head.targetTo;
-  } else if (first === 42) {
-    // "*": only by itself, for OPTIONS
-    if (head.targetTo - head.targetFrom !== 1) return MALFORMED;
-  } else if (first !== 47) {
-    // absolute-form: scheme "://" authority path (RFC 9112 §3.2.2); its authority wins over Host
-    let p = base + head.targetFrom;
-    const end = base + head.targetTo;
-    while (p < end && buf[p] !== COLON) p++;
-    if (p + 3 > end || buf[p + 1] !== 47 || buf[p + 2] !== 47 || !isHttpScheme(head, p)) {
-      return MALFORMED;
-    }
-    p += 3;
-    head.authorityFrom = p - base;
-    while (p < end && buf[p] !== 47 && buf[p] !== 63) p++;
-    head.authorityTo = p - base;
-    if (head.authorityTo === head.authorityFrom) return MALFORMED;
-    head.pathFrom = p - base;
-  }
-  if (!validAuthority(head)) return MALFORMED;
-  if (seen.transferEncoding > 0) {
-    // Content-Length beside it, or from a version that has no chunks, is how requests are smuggled.
-    if (seen.contentLength >= 0 || head.minor === 0) return MALFORMED;
-    head.bodyLength = CHUNKED;
-  } else {
-    head.bodyLength = Math.max(0, seen.contentLength);
-  }
-  if (head.isConnect && head.bodyLength !== 0) return MALFORMED;
-  finishConnection(head);
-  head.upgrade = seen.upgrade && upgradeAsked;
-  return null;
-}
-
-function isHttpScheme(head: RequestHead, colon: number): boolean {
-  const from = head.base + head.targetFrom;
-  const length = colon - from;
-  return (length === 4 && is(head.buf, from, "http")) ||
-    (length === 5 && is(head.buf, from, "https"));
-}
-
-/** host[:port] characters only: no userinfo, no path, no spaces. */
-function validAuthority(head: RequestHead): boolean {
-  const { buf, base } = head;
-  for (let i = head.authorityFrom; i < head.authorityTo; i++) {
-    const c = buf[base + i] as number;
-    const alnum = (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
-    // - . _ ~ : [ ] and percent-encoding
-    if (
-      !alnum && c !== 45 && c !== 46 && c !== 95 && c !== 126 && c !== 58 && c !== 91 && c !== 93 &&
-      c !== 37
-    ) {
-      return false;
-    }
-  }
-  return head.authorityTo - head.authorityFrom <= 260;
-}
-
-function finishResponse(head: ResponseHead, toHead: boolean, toConnect: boolean): number | null {
-  const { status } = head;
-  head.tunnel = status === 101 || (toConnect && status >= 200 && status < 300);
-  if (seen.transferEncoding > 0) {
-    if (seen.contentLength >= 0 || head.minor === 0) return MALFORMED;
-    head.bodyLength = CHUNKED;
-  } else {
-    head.bodyLength = seen.contentLength >= 0 ? seen.contentLength : UNTIL_CLOSE;
-  }
-  // What a HEAD answer declares is not sent; `declared` stays in its fields.
-  if (toHead || status < 200 || status === 204 || status === 304 || head.tunnel) {
-    head.bodyLength = 0;
-  }
-  finishConnection(head);
-  if (head.bodyLength === UNTIL_CLOSE) head.close = true;
-  return null;
-}
-
-let upgradeAsked = false;
-
-/** Keep-alive or close, and the fields that Connection names, which belong to this hop alone. */
-function finishConnection(head: Head): void {
-  let close = head.minor === 0;
-  upgradeAsked = false;
-  if (seen.connection) {
-    for (let i = head.find(CONNECTION); i >= 0; i = head.find(CONNECTION, i + 1)) {
-      for (const token of head.valueAt(i).toLowerCase().split(",")) {
-        const word = token.trim();
-        if (word === "close") close = true;
-        else if (word === "keep-alive") close = head.minor === 0 ? false : close;
-        else if (word === "upgrade") upgradeAsked = true;
-        else if (word !== "" && /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(word)) markHop(head, word);
-      }
-    }
-  }
-  head.close = close;
-}
-
-function markHop(head: Head, word: string): void {
-  // Framing and routing are not the connection's to name.
-  if (word === "host" || word === "content-length") return;
-  // Not interned, since the peer chose it.
-  const name = { text: word, bytes: Uint8Array.from(word, (c) => c.charCodeAt(0)), codec: true };
-  for (let i = head.find(name); i >= 0; i = head.find(name, i + 1)) head.marks[i] = FIELD_HOP;
-}
-
-/** The value of `Upgrade`, for the encoder of an upgrade request. */
-export function upgradeField(head: Head): string {
-  const i = head.find(UPGRADE);
-  return i < 0 ? "" : head.valueAt(i);
-}
-
-/** True when a head has a transfer coding, whatever its body length says (HEAD answers). */
-export function isChunked(head: Head): boolean {
-  return head.find(TE) >= 0;
 }

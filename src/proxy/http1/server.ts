@@ -13,16 +13,11 @@ import {
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
-import { BAD_CHUNK, BodyReader, CHUNK_OVERHEAD, writeChunkSize } from "./body.ts";
+import { BAD_CHUNK, BodyReader } from "./body.ts";
+import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
-import {
-  INCOMPLETE,
-  MALFORMED,
-  parseRequest,
-  TOO_LARGE,
-  UNKNOWN_CODING,
-  WRONG_VERSION,
-} from "./parse.ts";
+import { INCOMPLETE, MALFORMED, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./codes.ts";
+import { parseRequest, worthParsing } from "./parse.ts";
 
 /** What all connections of a listener share. */
 export interface ServerOptions {
@@ -55,9 +50,6 @@ const LINGER = 4;
 
 const LINGER_MS = 1000;
 const CONTINUE_HEAD = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
-const LAST_CHUNK = new TextEncoder().encode("0\r\n\r\n");
-/** Data up to this size is framed and copied in one piece. */
-const COPY_BYTES = 16 * 1024;
 
 export class Http1Server implements Core, Reply {
   /** Set by whoever sends the response; called when the client can take more. */
@@ -194,7 +186,11 @@ export class Http1Server implements Core, Reply {
     let start = from;
     while (start < to && (buf[start] === 13 || buf[start] === 10) && start - from < 4) start++;
     if (start === to) return start - from;
-    if (this.#scanned > 0 && !this.#headComplete(buf, start, to)) return start - from;
+    if (this.#scanned > 0 && to - start <= this.#options.maxHeadBytes) {
+      const worth = worthParsing(buf, start, to, this.#scanned);
+      this.#scanned = to - start;
+      if (!worth) return start - from;
+    }
     const n = parseRequest(x.request, buf, start, to, this.#options.maxHeadBytes);
     if (n === INCOMPLETE) {
       if (this.#scanned === 0) {
@@ -225,21 +221,6 @@ export class Http1Server implements Core, Reply {
     sink.wake = this.#resume;
     if (this.#body.done) sink.end();
     return start + n - from;
-  }
-
-  /** Cheap test before a head is parsed again: did its end arrive? */
-  #headComplete(buf: Uint8Array, from: number, to: number): boolean {
-    if (to - from > this.#options.maxHeadBytes) return true; // let the parser refuse it
-    for (let p = Math.max(from, from + this.#scanned - 3); p + 3 < to; p++) {
-      if (buf[p] === 13 && buf[p + 1] === 10 && buf[p + 2] === 13 && buf[p + 3] === 10) return true;
-    }
-    // Malformed lines are refused at once, not when their head ends.
-    let bare = false;
-    for (let p = Math.max(from + 1, from + this.#scanned); p < to; p++) {
-      if (buf[p] === 10 && buf[p - 1] !== 13) bare = true;
-    }
-    this.#scanned = to - from;
-    return bare;
   }
 
   #refuseHead(code: number): void {
@@ -328,23 +309,10 @@ export class Http1Server implements Core, Reply {
   }
 
   data(buf: Uint8Array, from: number, to: number): boolean {
-    if (!this.#chunked || this.#state === TUNNEL) return this.#driver.send(this.#ch, buf, from, to);
-    const n = to - from;
-    if (n === 0) return true;
-    if (n <= COPY_BYTES) {
-      const out = this.#driver.reserve(this.#ch, n + CHUNK_OVERHEAD);
-      const start = out.at;
-      const at = writeChunkSize(n, out.buf, start);
-      out.buf.set(buf.subarray(from, to), at);
-      out.buf[at + n] = 13;
-      out.buf[at + n + 1] = 10;
-      return this.#driver.commit(this.#ch, at + n + 2 - start);
+    if (this.#chunked && this.#state !== TUNNEL) {
+      return sendChunk(this.#driver, this.#ch, buf, from, to);
     }
-    const out = this.#driver.reserve(this.#ch, CHUNK_OVERHEAD);
-    const start = out.at;
-    this.#driver.commit(this.#ch, writeChunkSize(n, out.buf, start) - start);
-    this.#driver.send(this.#ch, buf, from, to);
-    return this.#driver.send(this.#ch, LAST_CHUNK, 1, 3); // its CR LF
+    return this.#driver.send(this.#ch, buf, from, to);
   }
 
   end(): void {
@@ -354,7 +322,7 @@ export class Http1Server implements Core, Reply {
       else this.#driver.shutdown(this.#ch);
       return;
     }
-    if (this.#chunked) this.#driver.send(this.#ch, LAST_CHUNK, 0, LAST_CHUNK.length);
+    if (this.#chunked) sendLastChunk(this.#driver, this.#ch);
     this.#chunked = false;
     this.#finished();
   }

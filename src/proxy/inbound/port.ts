@@ -4,7 +4,6 @@
 import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnectTo, Driver, PeerTls } from "../../core/driver.ts";
 import type { Labels } from "../../core/sheet.ts";
-import { isPodLocal } from "../../model/loopback.ts";
 import {
   type Authorization,
   authorize,
@@ -86,10 +85,7 @@ export class InboundPort {
     const snapshot = this.watched.value;
     if (snapshot === null) return null;
     const { policy } = snapshot;
-    // As Linkerd: what the pod says to itself is allowed by an implicit authorization.
-    const authorization = isPodLocal(client.ip, this.options.podIps)
-      ? LOCALHOST
-      : authorize(policy, client);
+    const authorization = authorize(policy, client);
     return { policy, authorization, labels: this.#labels(policy, authorization, client) };
   }
 
@@ -137,12 +133,6 @@ export class InboundPort {
     };
   }
 }
-
-const LOCALHOST: Authorization = {
-  origin: { group: "", kind: "default", namespace: "", name: "localhost", port: 0 },
-  networks: [],
-  authentication: { kind: "unauthenticated" },
-};
 
 /** Most series per port: clients choose identities, within what the CA signs. */
 const MAX_MEMO = 10_000;

@@ -1,8 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Sink } from "../../../src/core/exchange.ts";
-import { BAD_CHUNK, BodyReader, writeChunkSize } from "../../../src/proxy/http1/body.ts";
-import { CHUNKED, UNTIL_CLOSE } from "../../../src/proxy/http1/parse.ts";
+import { BAD_CHUNK, BodyReader } from "../../../src/proxy/http1/body.ts";
+import { writeChunkSize } from "../../../src/proxy/http1/chunks.ts";
+import { CHUNKED, UNTIL_CLOSE } from "../../../src/proxy/http1/codes.ts";
 import { seeded } from "../../support/random.ts";
 
 const bytes = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));

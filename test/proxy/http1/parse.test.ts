@@ -11,13 +11,12 @@ import {
   CHUNKED,
   INCOMPLETE,
   MALFORMED,
-  parseRequest,
-  parseResponse,
   TOO_LARGE,
   UNKNOWN_CODING,
   UNTIL_CLOSE,
   WRONG_VERSION,
-} from "../../../src/proxy/http1/parse.ts";
+} from "../../../src/proxy/http1/codes.ts";
+import { parseRequest, parseResponse } from "../../../src/proxy/http1/parse.ts";
 import { seeded } from "../../support/random.ts";
 
 const bytes = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));

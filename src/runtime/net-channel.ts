@@ -1,0 +1,123 @@
+// The channels of the portable driver: what is known of each, its unread bytes, and their numbers.
+// Used by `net-driver.ts` alone, which says when.
+
+import type net from "node:net";
+import { normalizeIp } from "../core/addr.ts";
+import type { Chan, ChanError, Core, Peer, PeerTls } from "../core/driver.ts";
+import type { Timer } from "../core/timers.ts";
+
+const MAX_CHANNELS = 1 << 20;
+const GENERATIONS = 1 << 11;
+
+/** One channel's state. Known only here; everybody else holds its number. */
+export class NetChan {
+  id: Chan = 0;
+  generation = 0;
+  socket: net.Socket | null = null;
+  core: Core | null = null;
+  peer: Peer | null = null;
+  isTls = false;
+  open = false;
+  /** Unconsumed bytes: `kept[keptFrom..keptTo)`. */
+  kept: Uint8Array | null = null;
+  keptFrom = 0;
+  keptTo = 0;
+  out: Uint8Array | null = null;
+  outTo = 0;
+  dirty = false;
+  paused = false;
+  queued = false;
+  fin = false;
+  closeAfter = false;
+  why: ChanError | null = null;
+  timeout: Timer | null = null;
+
+  /** Keeps what a core left; returns how many bytes are kept now. */
+  keep(buf: Uint8Array, from: number, to: number): number {
+    const have = this.keptTo - this.keptFrom;
+    const need = have + to - from;
+    if (this.kept === null || this.kept.length - this.keptTo < to - from) {
+      const old = this.kept;
+      const room = old !== null && old.length >= need
+        ? old
+        : new Uint8Array(Math.max(4096, 2 ** Math.ceil(Math.log2(need))));
+      if (room === old) room.copyWithin(0, this.keptFrom, this.keptTo);
+      else if (old !== null) room.set(old.subarray(this.keptFrom, this.keptTo));
+      this.kept = room;
+      this.keptFrom = 0;
+      this.keptTo = have;
+    }
+    this.kept.set(buf.subarray(from, to), this.keptTo);
+    this.keptTo += to - from;
+    return need;
+  }
+}
+
+/** All channels of a driver, by number. Released ones are used again under a new generation. */
+export class NetChans {
+  readonly #chans: NetChan[] = [];
+  readonly #free: number[] = [];
+  #open = 0;
+
+  /** Channels in use. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** A fresh channel. Throws when all numbers are in use. */
+  take(): NetChan {
+    const index = this.#free.pop() ?? this.#chans.length;
+    if (index >= MAX_CHANNELS) throw new Error("too many open connections");
+    let c = this.#chans[index];
+    if (c === undefined) {
+      c = new NetChan();
+      this.#chans[index] = c;
+    }
+    c.generation = (c.generation + 1) % GENERATIONS;
+    c.id = c.generation * MAX_CHANNELS + index;
+    this.#open++;
+    return c;
+  }
+
+  /** The channel of that number, or null when it is gone. */
+  get(ch: Chan): NetChan | null {
+    const c = this.#chans[ch % MAX_CHANNELS];
+    return c !== undefined && c.id === ch && c.socket !== null ? c : null;
+  }
+
+  *inUse(): IterableIterator<NetChan> {
+    for (const c of this.#chans) if (c.socket !== null) yield c;
+  }
+
+  /** Forgets the connection; returns its output slot, if it holds one. */
+  release(c: NetChan): Uint8Array | null {
+    const { out } = c;
+    c.socket = null;
+    c.core = null;
+    c.peer = null;
+    c.isTls =
+      c.open =
+      c.paused =
+      c.fin =
+      c.closeAfter =
+        false;
+    c.kept = null;
+    c.keptFrom = c.keptTo = 0;
+    c.out = null;
+    c.outTo = 0;
+    c.why = null;
+    c.timeout = null; // its closure belongs to the old connection
+    this.#open--;
+    this.#free.push(c.id % MAX_CHANNELS);
+    return out;
+  }
+}
+
+/** Addresses and identity of a connected socket. */
+export function peerOf(socket: net.Socket, peerTls: PeerTls | null): Peer {
+  return {
+    local: { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 },
+    remote: { ip: normalizeIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
+    tls: peerTls,
+  };
+}
