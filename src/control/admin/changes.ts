@@ -40,19 +40,20 @@ function endpointChanges(
   const after = new Map(now?.endpoints.map((e) => [e.addr, e.ready]));
   const added = [...after.keys()].filter((addr) => !before.has(addr));
   const removed = [...before.keys()].filter((addr) => !after.has(addr));
-  const changed = [...after].filter(([addr, ready]) => before.get(addr) === !ready)
-    .map(([addr]) => addr);
+  const turned = (to: boolean) =>
+    [...after].filter(([addr, is]) => is === to && before.get(addr) === !to).map(([addr]) => addr);
+  const [ready, notReady] = [turned(true), turned(false)];
   const service = now?.id ?? old?.id ?? "";
-  return added.length + removed.length + changed.length === 0
+  return added.length + removed.length + ready.length + notReady.length === 0
     ? []
-    : [{ type: "endpoints", data: { at, service, added, removed, changed } }];
+    : [{ type: "endpoints", data: { at, service, added, removed, ready, notReady } }];
 }
 
 function newErrors(before: Snapshot, after: Snapshot): AdminEvent[] {
   const known = new Set(errors(before).map(([source, message]) => `${source}\n${message}`));
   return errors(after)
     .filter(([source, message]) => !known.has(`${source}\n${message}`))
-    .map(([source, message]) => ({ type: "error", data: { at: after.at, source, message } }));
+    .map(([source, message]) => ({ type: "failure", data: { at: after.at, source, message } }));
 }
 
 function errors(view: Snapshot): (readonly [source: string, message: string])[] {

@@ -8,12 +8,15 @@ export interface HubLimits {
   readonly maxQueuedBytes: number;
   /** Events kept for clients that come back. */
   readonly maxKept: number;
+  /** Ids are above this: the time of start, so that they grow over a restart too. */
+  readonly firstId: number;
 }
 
 const DEFAULT_LIMITS: HubLimits = {
   maxClients: 32,
   maxQueuedBytes: 4 * 1024 * 1024,
   maxKept: 100,
+  firstId: 0,
 };
 
 interface Client {
@@ -26,11 +29,12 @@ export class EventHub {
   readonly #clients = new Set<Client>();
   readonly #kept: { readonly id: number; readonly message: string }[] = [];
   readonly #encoder = new TextEncoder();
-  #lastId = 0;
+  #lastId: number;
   #dropped = 0;
 
   constructor(limits: Partial<HubLimits> = {}) {
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#lastId = this.#limits.firstId;
   }
 
   get clients(): number {

@@ -49,7 +49,7 @@ export class Live {
     this.#clock = clock;
     this.#log = log;
     this.#scraper = new Scraper(http, clock, scrape);
-    this.#hub = new EventHub(events);
+    this.#hub = new EventHub({ firstId: Math.floor(clock.wall()), ...events });
   }
 
   /** The mesh now; built at most once per change. */

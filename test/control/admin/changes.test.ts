@@ -76,10 +76,25 @@ test("endpoints that join, leave or change are one event for each service", () =
       service: "shop/web",
       added: ["10.0.0.3:80"],
       removed: ["10.0.0.1:80"],
-      changed: ["10.0.0.2:80"],
+      ready: [],
+      notReady: ["10.0.0.2:80"],
     },
-    { at: 1000, service: "shop/gone", added: [], removed: ["10.0.0.9:80"], changed: [] },
+    {
+      at: 1000,
+      service: "shop/gone",
+      added: [],
+      removed: ["10.0.0.9:80"],
+      ready: [],
+      notReady: [],
+    },
   ]);
+});
+
+test("an endpoint that is ready again is told as such", () => {
+  const web = (ready: boolean) =>
+    view((s) => s.serviceList = [service("web", [endpoint("10.0.0.1:80", "web-0", ready)])]);
+  const [event] = changesBetween(web(false), web(true));
+  assert.equal(event?.type === "endpoints" && event.data.ready, ["10.0.0.1:80"]);
 });
 
 test("an error is told when it is new, again when its text changes, and not while it stands", () => {
@@ -87,7 +102,7 @@ test("an error is told when it is new, again when its text changes, and not whil
     view((s) => s.problemList = [{ source: "shop.yaml:3", message }]);
   const none = view(() => {});
   const data = { at: 1000, source: "shop.yaml:3", message: "not YAML" };
-  assert.equal(changesBetween(none, problem("not YAML")), [{ type: "error", data }]);
+  assert.equal(changesBetween(none, problem("not YAML")), [{ type: "failure", data }]);
   assert.equal(changesBetween(problem("not YAML"), problem("not YAML")), []);
   assert.is(changesBetween(problem("not YAML"), problem("no name")).length, 1);
   assert.equal(changesBetween(problem("not YAML"), none), []);
@@ -98,7 +113,7 @@ test("a refused module is an error that names the filter and why", () => {
     s.filterList = [{ ...filter("retry", "a", "a"), state: "refused", reason: "too large" }]
   );
   const data = { at: 1000, source: "filter retry", message: "too large" };
-  assert.equal(changesBetween(RETRY_A, refused), [{ type: "error", data }]);
+  assert.equal(changesBetween(RETRY_A, refused), [{ type: "failure", data }]);
 });
 
 test.run();

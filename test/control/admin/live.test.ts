@@ -56,7 +56,7 @@ function setUp() {
   state.podList = [pod("load-0", "127.1.0.1", "load")];
   state.serviceList = [service("web", [endpoint("127.1.0.2:8080", "web-0")])];
   state.filterList = [filter("retry", "a", "ab")];
-  const live = new Live({ state, http, clock, log: SILENT });
+  const live = new Live({ state, http, clock, log: SILENT, events: { firstId: 0 } });
   const say = (metrics: string, sha = "a", lastError = "") =>
     http.at.set("127.1.0.1:4191", {
       metrics,
@@ -124,7 +124,7 @@ test("changes of the state are told within 20 ms and together", async () => {
   await settle();
   assert.equal(of("endpoints").map(({ data }) => data.removed), [["127.1.0.2:8080"]]);
   assert.equal(of("swap").map(({ data }) => [data.proxy, data.to]), [[null, digest("b")]]);
-  assert.equal(of("error").map(({ data }) => data.source), ["shop.yaml:3"]);
+  assert.equal(of("failure").map(({ data }) => data.source), ["shop.yaml:3"]);
   assert.equal(events.filter(({ id }) => id > 0).map(({ id }) => id), [1, 2, 3]);
   stop();
   await done;
@@ -146,7 +146,7 @@ test("a proxy's swap, its trap and its absence are told once each", async () => 
   assert.equal(of("swap").map(({ data }) => [data.proxy, data.from, data.to]), [
     ["shop/load-0", digest("a"), digest("b")],
   ]);
-  assert.equal(of("error").map(({ data }) => data.source), [
+  assert.equal(of("failure").map(({ data }) => data.source), [
     "filter retry in shop/load-0",
     "proxy shop/load-0",
   ]);
