@@ -118,22 +118,25 @@ export class DemoMesh {
     this.#loadChild?.send(`go ${rate}`);
   }
 
-  /** Ends the load and waits for its last answers. */
-  async stopLoad(): Promise<LoadFigures> {
+  /** Ends the load and waits for its last answers, but no longer than `maxMs`. */
+  async stopLoad(maxMs: number): Promise<LoadFigures> {
     if (this.#loadChild?.running === true) {
-      const { final } = await this.#ask("final", "stop");
+      const { final } = await this.#ask("final", "stop", AbortSignal.timeout(maxMs));
       if (final !== undefined) this.#load = final;
     }
     return this.#load;
   }
 
   /** Runs `during`, and counts the requests that were under way at any time of it. */
-  async crossing(during: () => Promise<void>): Promise<{ crossed: number; failed: number }> {
+  async crossing(
+    during: () => Promise<void>,
+    stop: AbortSignal,
+  ): Promise<{ crossed: number; failed: number }> {
     const id = String(++this.#swaps);
     this.#loadChild?.send(`swap-begin ${id}`);
     await during();
     if (this.#loadChild?.running !== true) return { crossed: 0, failed: 0 };
-    const { swap } = await this.#ask(`swap ${id}`, `swap-end ${id}`);
+    const { swap } = await this.#ask(`swap ${id}`, `swap-end ${id}`, stop);
     return swap ?? { crossed: 0, failed: 0 };
   }
 
@@ -197,7 +200,7 @@ export class DemoMesh {
     }
     await Promise.all(this.pods.map((pod) => this.#ready(pod)));
     const { probe, why } = await this.#ask("probe", "probe");
-    if (probe !== "ok") throw new CliError(`No request came through the mesh: ${why ?? ""}`);
+    if (probe !== "ok") throw new CliError(`No request came through the mesh: ${why ?? "?"}`);
   }
 
   async #ready(pod: DemoPod): Promise<void> {
@@ -214,13 +217,16 @@ export class DemoMesh {
     throw new CliError(`${pod.name}'s proxy is not ready after ${READY_WITHIN_MS} ms: ${why}`);
   }
 
-  /** Sends a command to the load and waits for the line that answers it. */
-  #ask(key: string, command: string): Promise<AppLine> {
+  /** Sends a command to the load and waits for the line that answers it, or for `stop`: then an empty one. */
+  #ask(key: string, command: string, stop?: AbortSignal): Promise<AppLine> {
     return new Promise((resolve, reject) => {
       const child = this.#loadChild;
       if (child === null) return reject(new Error("the load generator is not started"));
       this.#waiting.set(key, resolve);
-      void child.exited.then(() => reject(new Error("the load generator ended")));
+      // it may die while we wait: that is told elsewhere
+      void child.exited.then(() => resolve({}));
+      stop?.addEventListener("abort", () => resolve({}), { once: true });
+      if (stop?.aborted === true) resolve({});
       child.send(command);
     });
   }

@@ -49,7 +49,7 @@ export interface ProxySnapshot {
 }
 
 const MAX_SAMPLES = 100_000;
-const SCRAPE_TIMEOUT_MS = 2_000;
+const SCRAPE_TIMEOUT_MS = 1_000;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g;
 const LINE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$/;
 

@@ -9,7 +9,8 @@ import { errorText } from "../core/errors.ts";
 import type { FilterCompiler } from "../core/filter.ts";
 import type { SwapOutcome } from "./demo-report.ts";
 import type { Screen } from "./demo-screen.ts";
-import { swap, type SwapMesh } from "./demo-swaps.ts";
+import { swap, type SwapMesh } from "./demo-rollout.ts";
+import { aborted } from "./demo-time.ts";
 import { PACKAGE_ROOT } from "./entries.ts";
 import { createCompiler } from "./filter-compiler.ts";
 
@@ -37,7 +38,8 @@ export async function watchFilters(options: WatchOptions): Promise<void> {
     createCompiler({ sdkDir: join(PACKAGE_ROOT, "wasm", "sdk", "assembly") });
   let working: Promise<void> = Promise.resolve();
   const watchers = [];
-  for (const name of await filterNames(folder)) {
+  const names = await filterNames(folder);
+  for (const name of names) {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const watcher = watch(join(folder, name, "assembly"), { recursive: true }, () => {
       clearTimeout(timer);
@@ -54,6 +56,11 @@ export async function watchFilters(options: WatchOptions): Promise<void> {
       watcher.close();
     });
   }
+  screen.message(
+    names.length === 0
+      ? `nothing to watch: ${folder} has no folder with assembly/index.ts`
+      : `watching ${join(folder, "*", "assembly")}: ${names.join(", ")}`,
+  );
   await aborted(stop);
   for (const close of watchers) close();
   await working;
@@ -93,11 +100,4 @@ async function filterNames(folder: string): Promise<readonly string[]> {
 /** Paths as somebody sees them who started the demo here. */
 function here(text: string): string {
   return text.replace(process.cwd() + "/", "");
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -1,6 +1,7 @@
 // `tulle demo`: a whole mesh on loopback with traffic in it. This page shows its life in order;
 // the files beside it do the work.
 
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { formatSocketAddr, isIpv4, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
@@ -13,6 +14,7 @@ import { checkFree } from "./demo-preflight.ts";
 import { broken, type DemoFacts, report, type SwapOutcome } from "./demo-report.ts";
 import { createScreen, type Screen } from "./demo-screen.ts";
 import { planSwaps } from "./demo-swaps.ts";
+import { until } from "./demo-time.ts";
 import { DemoViews } from "./demo-views.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
 import { type Flags, parseDurationMs, parseWhole, quote } from "./flags.ts";
@@ -76,7 +78,12 @@ export function demoOptions(flags: Flags): DemoOptions {
     throw usageError(`--admin: ${errorText(e)}`);
   }
   const filtersFolder = flags.text("--filters");
-  if (filtersFolder !== null && !flags.has("--watch")) throw usageError("--filters needs --watch");
+  if (filtersFolder !== null) {
+    if (!flags.has("--watch")) throw usageError("--filters needs --watch");
+    if (!existsSync(filtersFolder)) {
+      throw usageError(`--filters ${quote(filtersFolder)} does not exist`);
+    }
+  }
   return {
     durationMs: duration === null ? null : parseDurationMs("--duration", duration),
     json: flags.has("--json"),
@@ -140,7 +147,8 @@ async function live(
     const baseline = await mesh.snapshot();
     mesh.go(options.rate);
     const run = await watchIt(mesh, options, screen, stop, baseline);
-    const load = await mesh.stopLoad();
+    // whoever pressed Ctrl-C does not wait for a request that hangs
+    const load = await mesh.stopLoad(stop.aborted ? 400 : LAST_ANSWERS_MS);
     const last = await mesh.snapshot();
     run.ledger.add(last);
     const facts: DemoFacts = {
@@ -162,7 +170,7 @@ async function live(
 /** Says where things are. */
 function welcome(
   mesh: DemoMesh,
-  { net, watch, filtersFolder }: DemoOptions,
+  { net }: DemoOptions,
   screen: Screen,
   ms: number,
 ): void {
@@ -173,10 +181,6 @@ function welcome(
   screen.message("");
   screen.message(`  dashboard     ${mesh.adminUrl}/`);
   screen.message(`  edit          ${mesh.folders.mesh}/*.yaml`);
-  if (watch) {
-    const folder = filtersFolder ?? "filters";
-    screen.message(`  filters       ${folder}/*/assembly/*.ts are compiled when they change`);
-  }
   screen.message(
     `  as the web    curl -x http://${web?.ip}:${OUTBOUND_PORT} ` +
       "http://catalogue.shop.svc.cluster.local:8080/items",
@@ -189,6 +193,8 @@ function welcome(
   screen.message("");
 }
 
+/** A little more than the time-out of the load's requests. */
+const LAST_ANSWERS_MS = 11_000;
 const VIEW_EVERY_MS = 1_000;
 
 /** Shows the mesh and swaps filters until the time is over or somebody stops it. */
@@ -220,7 +226,7 @@ async function watchIt(
     const elapsedMs = performance.now() - started;
     const leftMs = (options.durationMs ?? Infinity) - elapsedMs;
     if (leftMs <= 0) break;
-    await pause(Math.min(VIEW_EVERY_MS, leftMs), end);
+    await until(performance.now() + Math.min(VIEW_EVERY_MS, leftMs), end);
     if (!end.aborted) screen.view(await views.next(performance.now() - started));
   }
   over.abort();
@@ -248,18 +254,4 @@ function conclude(facts: DemoFacts, options: DemoOptions, terminal: Terminal): n
   }
   for (const line of wrong) terminal.err(`tulle: ${line}`);
   return wrong.length === 0 ? 0 : EXIT_FAILURE;
-}
-
-/** Waits, or not as long when the signal comes first. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

@@ -4,15 +4,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { FilterFigures, ProxyStats } from "../../src/cli/demo-scrape.ts";
 import type { Screen } from "../../src/cli/demo-screen.ts";
-import {
-  inTheWay,
-  planSwaps,
-  rollout,
-  swap,
-  type SwapMesh,
-  swappable,
-  swapTimes,
-} from "../../src/cli/demo-swaps.ts";
+import { inTheWay, rollout, swap, type SwapMesh } from "../../src/cli/demo-rollout.ts";
+import { planSwaps, swappable, swapTimes } from "../../src/cli/demo-swaps.ts";
 import type { SwapOutcome } from "../../src/cli/demo-report.ts";
 
 const V1 = "11".repeat(32);
@@ -48,7 +41,8 @@ function screen(): Screen & { said: string[]; alarms: string[] } {
 }
 
 /** A control plane with one filter of two builds, and a proxy that takes what is rolled out. */
-async function fakeControl(refuse = "") {
+async function fakeControl(refuse = "", traps2 = "") {
+  let calls = 0;
   const posted: { type: string; body: string }[] = [];
   let serving = V1;
   const server = createServer(async (request, response) => {
@@ -67,13 +61,19 @@ async function fakeControl(refuse = "") {
       response.end(JSON.stringify({ error: refuse }));
       return;
     }
+    const previous = serving;
     serving = body.startsWith("{") ? (JSON.parse(body) as { sha256: string }).sha256 : V2;
-    response.end("{}");
+    response.end(JSON.stringify({ name: "retry", sha256: serving, previous }));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const mesh: SwapMesh = {
     adminUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    stats: () => Promise.resolve(new Map([["web", stats(filter({ sha256: serving }))]])),
+    stats: () => {
+      const traps = serving === traps2 ? ++calls : 0;
+      const lastError = traps > 0 ? "onRequest trapped: unreachable" : "";
+      const now = filter({ sha256: serving, calls: ++calls, traps, lastError });
+      return Promise.resolve(new Map([["web", stats(now)]]));
+    },
     async crossing(during) {
       await during();
       return { crossed: 5, failed: 0 };
@@ -122,6 +122,18 @@ test("swap() says why a build was refused, and that the old one serves", async (
   close();
 });
 
+test("swap() takes back a build that traps", async () => {
+  const { mesh, posted, close } = await fakeControl("", V2);
+  const s = screen();
+  const outcome = await swap(mesh, s, "retry", { sha256: V2 }, GO_ON);
+  assert.not.ok(outcome?.done);
+  assert.equal(s.alarms, [
+    "retry: the build before 22222222 goes on serving: web's proxy: onRequest trapped: unreachable",
+  ]);
+  assert.equal(posted.map((p) => p.body), [`{"sha256":"${V2}"}`, `{"sha256":"${V1}"}`]);
+  close();
+});
+
 test("swap() says nothing when it is stopped while it waits", async () => {
   const { mesh, close } = await fakeControl();
   const stop = new AbortController();
@@ -140,7 +152,7 @@ test("swap() says nothing when it is stopped while it waits", async () => {
 
 test("rollout() tells that no control plane answers", async () => {
   assert.match(
-    await rollout("http://127.0.0.1:1", "retry", { sha256: V1 }),
+    (await rollout("http://127.0.0.1:1", "retry", { sha256: V1 })).refused,
     /^the control plane did not answer: /,
   );
 });

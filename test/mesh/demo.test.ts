@@ -1,95 +1,18 @@
 // The demo as a user runs it, with this runtime: its document, its promises, its end. Under Deno with
 // exactly the rights of `npm run start:deno`.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createServer, request } from "node:http";
-import { dirname } from "node:path";
+import { createServer } from "node:http";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { DemoReport } from "../../src/cli/demo-report.ts";
+import { startDemo, through } from "./support/demo.ts";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const DENO = process.versions.deno !== undefined;
-const NET = DENO ? "127.82" : "127.81";
+const NET = process.versions.deno === undefined ? "127.81" : "127.82";
 const CATALOGUE = "http://catalogue.shop.svc.cluster.local:8080/items";
 /** Eight seconds are promised for two quiet cores; here other tests may run. */
 const STARTUP_MS = 20_000;
-
-interface Demo {
-  readonly child: ChildProcess;
-  out(): string;
-  err(): string;
-  /** Resolves when stdout has it; rejects when the demo ends before. */
-  until(text: string): Promise<void>;
-  readonly ended: Promise<number | null>;
-}
-
-/** Starts `tulle demo` with the arguments. */
-function startDemo(...args: readonly string[]): Demo {
-  const given = [
-    "demo",
-    "--net",
-    NET,
-    ...(args.includes("--admin") ? [] : ["--admin", "127.0.0.1:0"]),
-    ...args,
-  ];
-  const child = spawn(
-    process.execPath,
-    [...(DENO ? denoArgs() : []), "src/cli/main.ts", ...given],
-    {
-      cwd: ROOT,
-      stdio: ["ignore", "pipe", "pipe"],
-      // as tools/deno/deno.js does, so that --allow-run=deno means this Deno
-      env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` },
-    },
-  );
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
-  const ended = once(child, "close").then(([code]) => code as number | null);
-  const until = (text: string) =>
-    new Promise<void>((resolve, reject) => {
-      const look = () => {
-        if (out.includes(text)) resolve();
-      };
-      child.stdout.on("data", look);
-      look();
-      void ended.then(() => reject(new Error(`the demo ended: ${out}${err}`)));
-    });
-  return { child, out: () => out, err: () => err, until, ended };
-}
-
-/** The rights that the package's own command gives. */
-function denoArgs(): readonly string[] {
-  const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8")) as {
-    scripts: Record<string, string>;
-  };
-  const words = (scripts["start:deno"] ?? "").split(" ");
-  return words.slice(words.indexOf("run"), words.indexOf("src/cli/main.ts"));
-}
-
-/** One request through a pod's outbound proxy. */
-function through(pod: number, url: string): Promise<{ status: number; filtered: string }> {
-  return new Promise((resolve, reject) => {
-    const ip = `${NET}.1.${pod}`;
-    const sent = request({ host: ip, port: 4140, path: url, headers: { host: new URL(url).host } });
-    sent.on("response", (response) => {
-      response.resume();
-      response.on("end", () =>
-        resolve({
-          status: response.statusCode ?? 0,
-          filtered: String(response.headers["x-filtered-by"] ?? ""),
-        }));
-    });
-    sent.on("error", reject);
-    sent.end();
-  });
-}
 
 /** Processes of which `pid` is the parent. */
 function childrenOf(pid: number): number[] {
@@ -104,7 +27,7 @@ function childrenOf(pid: number): number[] {
 }
 
 test("tulle demo --json keeps its promises and prints one document", async () => {
-  const demo = startDemo("--duration", "10s", "--json");
+  const demo = startDemo({ net: NET }, "--duration", "10s", "--json");
   const status = await demo.ended;
   assert.is(demo.err(), "");
   assert.is(status, 0);
@@ -148,10 +71,12 @@ test("tulle demo --json keeps its promises and prints one document", async () =>
 });
 
 test("the demo's mesh serves who may ask, refuses who may not, and ends in two seconds with nothing left", async () => {
-  const demo = startDemo();
+  const demo = startDemo({ net: NET });
   await demo.until("The mesh is up");
-  assert.equal(await through(2, CATALOGUE), { status: 200, filtered: "tulle" });
-  assert.is((await through(1, CATALOGUE)).status, 403);
+  const allowed = await through(NET, 2, CATALOGUE);
+  assert.is(allowed.status, 200);
+  assert.is(allowed.headers["x-filtered-by"], "tulle");
+  assert.is((await through(NET, 1, CATALOGUE)).status, 403);
   const dashboard = /dashboard +(\S+)/.exec(demo.out())?.[1] ?? "";
   assert.is((await fetch(dashboard)).status, 200);
   const folder = /edit +(\S+?)\/demo\/mesh/.exec(demo.out())?.[1] ?? "";
@@ -168,7 +93,7 @@ test("the demo's mesh serves who may ask, refuses who may not, and ends in two s
 });
 
 test("Ctrl-C before the mesh is up leaves nothing either", async () => {
-  const demo = startDemo();
+  const demo = startDemo({ net: NET });
   while (childrenOf(demo.child.pid!).length < 7) await new Promise((r) => setTimeout(r, 20));
   const children = childrenOf(demo.child.pid!);
   process.kill(demo.child.pid!, "SIGTERM");
@@ -180,7 +105,7 @@ test("Ctrl-C before the mesh is up leaves nothing either", async () => {
 test("a taken address is one clear line", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(4140, `${NET}.1.2`, resolve));
-  const demo = startDemo();
+  const demo = startDemo({ net: NET });
   assert.is(await demo.ended, 1);
   assert.is(
     demo.err(),
