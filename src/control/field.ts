@@ -8,7 +8,7 @@ export type FieldPath = readonly (string | number)[];
 export class FieldError extends Error {
   readonly path: FieldPath;
   constructor(path: FieldPath, problem: string) {
-    super(`${formatPath(path)}: ${problem}`);
+    super(path.length === 0 ? problem : `${formatPath(path)}: ${problem}`);
     this.name = "FieldError";
     this.path = path;
   }

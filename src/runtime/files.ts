@@ -127,7 +127,7 @@ const MAX_PRIVATE_BYTES = 64 * 1024 * 1024;
 export async function openPrivateDir(path: string): Promise<PrivateDir> {
   const root = resolve(path);
   try {
-    await mkdir(root, { recursive: true, mode: 0o700 });
+    await makeFolder(root);
     const { mode } = await stat(root);
     if ((mode & 0o022) !== 0) throw new Error("others may write to it: chmod 700 it");
   } catch (e) {
@@ -161,11 +161,28 @@ export async function openPrivateDir(path: string): Promise<PrivateDir> {
   };
 }
 
+/** With its parents. Not `recursive`, which never returns where nothing can be made (`/proc`). */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (e) {
+    if (e instanceof Error && "code" in e && e.code === "EEXIST") return;
+    const parent = dirname(path);
+    if (!isMissing(e) || parent === path || (await isFolder(parent))) throw e;
+    await makeFolder(parent);
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then((s) => s.isDirectory(), () => false);
+}
+
 /** Whole or not at all, on disk before it is seen, and never readable by others. */
 async function writePrivate(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString("hex")}`;
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(path));
     const file = await open(temporary, "wx", 0o600);
     try {
       await file.writeFile(bytes);

@@ -2,7 +2,7 @@
 // whose TLS is their proxy's. This file only listens, bounds and closes.
 
 import http2 from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import net, { type AddressInfo, type Socket } from "node:net";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { SocketAddr } from "../core/addr.ts";
@@ -51,39 +51,59 @@ export async function serveGrpc(
   );
   server.maxConnections = MAX_CONNECTIONS;
   const sockets = new Set<Socket>();
-  const sessions = new Set<http2.ServerHttp2Session>();
+  let streams = 0;
+  let closing: Promise<void> | null = null;
+  // Ends connections when no stream is open, and says no GOAWAY: a client on Deno 2.9 is ended by
+  // nghttp2 when it hears one while a stream of its own is just closing.
+  const endWhenIdle = () => {
+    if (closing === null || streams > 0) return;
+    // After what was written for the streams' ends.
+    setImmediate(() => {
+      for (const socket of sockets) socket.end();
+    });
+  };
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // A client that goes away is no failure of ours.
     socket.on("error", () => {});
+    endWhenIdle();
   });
   server.on("session", (session: http2.ServerHttp2Session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
     session.on("error", () => {});
+    session.on("stream", (stream: http2.ServerHttp2Stream) => {
+      streams++;
+      stream.once("close", () => {
+        streams--;
+        endWhenIdle();
+      });
+    });
   });
   server.on("sessionError", () => {});
   await listen(server, at);
   const { address, port } = server.address() as AddressInfo;
 
-  let closing: Promise<void> | null = null;
-  const close = (graceMs: number) =>
-    new Promise<void>((done) => {
-      const timer = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, graceMs);
-      server.close(() => {
-        clearTimeout(timer);
-        done();
-      });
-      shutdown.abort(new Error("the control plane is shutting down"));
-      // GOAWAY; streams in flight end first.
-      for (const session of sessions) session.close();
-    });
+  const close = async (graceMs: number): Promise<void> => {
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, graceMs);
+    // The server's own `close` says GOAWAY on every connection.
+    const closed = new Promise((done) => net.Server.prototype.close.call(server, done));
+    shutdown.abort(new Error("the control plane is shutting down"));
+    endWhenIdle();
+    await closed;
+    clearTimeout(timer);
+  };
   return {
     addr: { ip: normalizeIp(address), port },
-    close: (graceMs) => closing ??= close(graceMs),
+    close(graceMs) {
+      if (closing !== null) return closing;
+      // Set before anything ends, since what ends looks at it.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      closing = promise;
+      void close(graceMs).then(resolve);
+      return closing;
+    },
   };
 }
 

@@ -208,6 +208,10 @@ export class FilterRegistry implements FilterSource {
       if (rows.has(key)) continue;
       entry.endWatch?.();
       this.#entries.delete(key);
+      for (const other of this.#entries.values()) {
+        // One of the same name may have been refused for this one's sake.
+        if (other.row.name === entry.row.name) void this.#enqueue(() => this.#configured(other));
+      }
       this.#deps.onChange();
     }
     for (const row of rows.values()) {

@@ -1,0 +1,73 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parseControlFlags, USAGE, UsageError } from "../../src/control/flags.ts";
+
+const BASE = ["--folder", "mesh", "--state=state"];
+
+test("parseControlFlags() fills in what is not given", () => {
+  const flags = parseControlFlags(BASE);
+  assert.equal([flags?.folder, flags?.state, flags?.logLevel], ["mesh", "state", "info"]);
+  assert.equal(flags?.destination, { ip: "127.0.0.1", port: 8086 });
+  assert.equal(flags?.identity, { ip: "127.0.0.1", port: 8080 });
+  assert.is(flags?.mesh.trustDomain, "cluster.local");
+  assert.not(flags?.mesh.h2Upgrade);
+});
+
+test("parseControlFlags() takes every flag of the usage text", () => {
+  const flags = parseControlFlags([
+    ...BASE,
+    ...[
+      "--destination-listen",
+      "[::1]:1",
+      "--policy-listen",
+      "127.1.2.3:2",
+      "--identity-listen=0.0.0.0:3",
+    ],
+    ...["--admin-listen", "10.0.0.1:4", "--allow-remote", "--log-level", "debug", "--h2-upgrade"],
+    ...["--cluster-domain", "a.b", "--control-namespace", "ns", "--trust-domain", "t.d"],
+    ...["--cluster-networks", "10.0.0.0/8,fd00::/8", "--default-inbound-policy", "deny"],
+  ]);
+  assert.equal(flags?.admin, { ip: "10.0.0.1", port: 4 });
+  assert.equal(flags?.mesh.clusterNetworks, ["10.0.0.0/8", "fd00::/8"]);
+  assert.equal([flags?.mesh.defaultInboundPolicy, flags?.mesh.h2Upgrade], ["deny", true]);
+  for (const flag of USAGE.match(/--[a-z0-9-]+/g) ?? []) {
+    if (["--folder", "--state"].includes(flag)) continue;
+    try {
+      parseControlFlags([...BASE, flag]);
+    } catch (e) {
+      assert.not.match((e as Error).message, /Unknown/);
+    }
+  }
+});
+
+test("parseControlFlags() says what is wrong in one line that names the flag", () => {
+  const cases: [string[], RegExp][] = [
+    [["--folder", "x"], /--state is missing/],
+    [[...BASE, "--folder", "y"], /--folder is given twice/],
+    [[...BASE, "--nonsense"], /Unknown flag "--nonsense"/],
+    [[...BASE, "stray"], /Unknown flag "stray"/],
+    [["--folder", "--state", "x"], /--folder needs a value/],
+    [[...BASE, "--log-level", "loud"], /--log-level "loud" is not one of trace, /],
+    [[...BASE, "--admin-listen", "localhost:1"], /--admin-listen "localhost:1" is not an address/],
+    [
+      [...BASE, "--admin-listen", "0.0.0.0:1"],
+      /--admin-listen 0\.0\.0\.0:1 is not loopback.*--allow-remote/,
+    ],
+    [[...BASE, "--cluster-networks", "10.0.0.0/99"], /--cluster-networks/],
+    [[...BASE, "--trust-domain", "a b"], /--trust-domain/],
+    [[...BASE, "--default-inbound-policy", "open"], /--default-inbound-policy/],
+  ];
+  for (const [argv, why] of cases) {
+    try {
+      parseControlFlags(argv);
+      assert.unreachable(argv.join(" "));
+    } catch (e) {
+      assert.instance(e, UsageError, argv.join(" "));
+      assert.match((e as Error).message, why);
+      assert.not((e as Error).message.includes("\n"));
+    }
+  }
+  assert.is(parseControlFlags(["--help"]), null);
+});
+
+test.run();
