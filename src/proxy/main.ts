@@ -102,6 +102,7 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
       queueCapacity: outbound.queueCapacity,
       replayMaxBytes: config.replayMaxBytes,
       maxInFlight: outbound.maxInFlight,
+      inFlight: { count: 0 },
       random: Math.random,
     },
     outbound.discoveryIdleMs,
@@ -112,6 +113,7 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     discovery,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
     maxInFlight: inbound.maxInFlight,
+    inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
     // Only a meshed client is told why it was refused.
     server: serverOptions({ ...shared, tellMesh: (conn) => conn.tls !== null }),
@@ -222,7 +224,12 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     poolIdleMs: 3000,
     maxIdle: 10_000,
   };
-  const targets = new Targets(discovery, reachOptions(reach), STATIC_OUTBOUND, Infinity);
+  const targets = new Targets(
+    discovery,
+    reachOptions(reach),
+    { ...STATIC_OUTBOUND, inFlight: { count: 0 } },
+    Infinity,
+  );
   const server = serverOptions({ metrics, log, draining, tellMesh: () => true });
   const to = o.to[0] as SocketAddr;
   const local = new Inbound({
@@ -230,6 +237,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     discovery,
     application: () => to,
     maxInFlight: STATIC_OUTBOUND.maxInFlight,
+    inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
     server,
     fixedPort: to.port,

@@ -63,7 +63,7 @@ export function reachOptions(o: {
 }
 
 /** Defaults of a proxy without environment: Linkerd's. */
-export const STATIC_OUTBOUND: OutboundOptions = {
+export const STATIC_OUTBOUND: Omit<OutboundOptions, "inFlight"> = {
   failfastMs: 3000,
   queueCapacity: 10_000,
   replayMaxBytes: 64 * 1024,

@@ -139,6 +139,7 @@ export function outboundFixture(
       queueCapacity: 10,
       replayMaxBytes: 64 * 1024,
       maxInFlight: 1000,
+      inFlight: { count: 0 },
       random,
       ...more,
     },

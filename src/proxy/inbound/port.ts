@@ -26,7 +26,9 @@ export interface InboundOptions {
   readonly connectMs: number;
   readonly poolIdleMs: number;
   readonly maxIdle: number;
+  /** Requests at once, over all ports and connections; more are refused. */
   readonly maxInFlight: number;
+  readonly inFlight: { count: number };
   readonly maxHeadBytes: number;
 }
 

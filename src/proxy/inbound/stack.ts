@@ -19,6 +19,8 @@ class Standing {
   readonly port: InboundPort;
   readonly conn: ConnInfo;
   decision: Decision | null = null;
+  /** The cell that counts what the policy allowed. */
+  allowed = 0;
   #snapshot: InboundSnapshot | null = null;
   #series = new Map<RouteSnapshot | null, RequestSeries>();
 
@@ -42,6 +44,10 @@ class Standing {
       meshed: tls !== null,
       identity: tls?.identity ?? null,
     });
+    if (this.decision?.authorization != null) {
+      const { sheet, authzAllow } = this.port.options.metrics;
+      this.allowed = sheet.cell(authzAllow, this.decision.labels);
+    }
   }
 
   series(route: RouteSnapshot | null): RequestSeries | null {
@@ -80,22 +86,23 @@ function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
 }
 
 function countRequests(standing: Standing, inner: HttpService): HttpService {
-  const { driver, metrics, maxInFlight } = standing.port.options;
-  let active = 0;
+  const { driver, metrics, maxInFlight, inFlight } = standing.port.options;
   const ended = (x: Exchange) => {
-    active--;
+    inFlight.count--;
     endFilters(x, driver.now);
-    const route = x.route as RouteSnapshot | null;
-    const failed = x.status === 0 || isFailure(x.status, route?.route.responseClasses ?? []);
-    standing.series(route)?.ended(x.status, failed, driver.now - x.startedMs);
+    if (x.route !== null) {
+      const route = x.route as RouteSnapshot;
+      const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses);
+      standing.series(route)?.ended(x.status, failed, driver.now - x.startedMs);
+    }
     if (x.error !== null && x.error.kind !== "client-gone" && x.error.kind !== "unauthorized") {
       metrics.count(metrics.inboundErrors, { error: x.error.kind });
     }
   };
   return (x, reply) => {
-    active++;
+    inFlight.count++;
     x.onEnd = ended;
-    if (active > maxInFlight) {
+    if (inFlight.count > maxInFlight) {
       reply.fail(
         new MeshError("overload", `${maxInFlight} requests are in flight, which is the limit`),
       );
@@ -128,6 +135,7 @@ function authorizeClient(standing: Standing, inner: HttpService): HttpService {
       );
       return NOTHING_MORE;
     }
+    metrics.sheet.add(standing.allowed, 1);
     return inner(x, reply);
   };
 }

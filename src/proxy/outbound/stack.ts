@@ -18,7 +18,9 @@ export interface OutboundOptions {
   readonly failfastMs: number;
   readonly queueCapacity: number;
   readonly replayMaxBytes: number;
+  /** Requests at once, over all targets; more are refused. */
   readonly maxInFlight: number;
+  readonly inFlight: { count: number };
   readonly random: () => number;
 }
 
@@ -27,7 +29,7 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
   const { driver } = target.reach;
   return compose(
     // Counts what the application sees, and refuses what is over the bound.
-    (inner) => countRequests(target, o.maxInFlight, inner),
+    (inner) => countRequests(target, o, inner),
     // Holds requests until the control plane has spoken and an endpoint is there.
     (inner) => awaitReady(target, { ...o, driver }, inner),
     // CONNECT leaves here: a tunnel has no routes.
@@ -49,10 +51,12 @@ function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
   return service;
 }
 
-function countRequests(target: Target, maxInFlight: number, inner: HttpService): HttpService {
+function countRequests(target: Target, o: OutboundOptions, inner: HttpService): HttpService {
   const { metrics, driver } = target.reach;
+  const { maxInFlight, inFlight } = o;
   const ended = (x: Exchange) => {
     target.active--;
+    inFlight.count--;
     endFilters(x, driver.now);
     if (x.route !== null) {
       const { route, series } = x.route as RouteState;
@@ -66,8 +70,9 @@ function countRequests(target: Target, maxInFlight: number, inner: HttpService):
   return (x, reply) => {
     target.lastUsedMs = driver.now;
     target.active++;
+    inFlight.count++;
     x.onEnd = ended;
-    if (target.active > maxInFlight) {
+    if (inFlight.count > maxInFlight) {
       reply.fail(
         new MeshError("overload", `${maxInFlight} requests are in flight, which is the limit`),
       );

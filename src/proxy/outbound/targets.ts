@@ -66,6 +66,7 @@ export class Targets {
   }
 
   #plan(): void {
+    if (this.#idleMs === Infinity) return; // the one fixed target of `tulle proxy` stays
     const { driver } = this.#reach;
     driver.timers.arm(this.#sweeper, driver.now + this.#idleMs);
   }
