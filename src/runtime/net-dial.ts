@@ -80,3 +80,12 @@ export function errorKind(
     );
   return isTls && !network ? "identity" : "connect";
 }
+
+/** What a socket's error says to people. A certificate that is not trusted is said in words. */
+export function errorMessage(e: Error & { readonly code?: string }): string {
+  const code = e.code ?? e.message;
+  const untrusted = /^(UNABLE_TO_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_)/.test(code);
+  return untrusted
+    ? `the server's certificate does not chain to the trust anchors (${code})`
+    : code;
+}

@@ -17,7 +17,7 @@ import type {
 import { createTimer, TimerWheel } from "../core/timers.ts";
 import type { MeshTls } from "./mesh-tls.ts";
 import { type NetChan, NetChans, peerOf } from "./net-channel.ts";
-import { dial, errorKind, type OnRead, takeOver } from "./net-dial.ts";
+import { dial, errorKind, errorMessage, type OnRead, takeOver } from "./net-dial.ts";
 import { turnWheel } from "./wheel-alarm.ts";
 
 const READ_BYTES = 64 * 1024;
@@ -298,7 +298,7 @@ export class NetDriver implements Driver {
     });
     socket.on("error", (e: Error & { code?: string }) => {
       if (!live()) return;
-      c.why ??= { kind: errorKind(e, c.open, c.isTls), message: e.code ?? e.message };
+      c.why ??= { kind: errorKind(e, c.open, c.isTls), message: errorMessage(e) };
     });
     socket.on("close", () => {
       if (live()) this.#turn(() => this.#gone(c));
