@@ -3,6 +3,7 @@
 import { errorText } from "../core/errors.ts";
 import type { SwapOutcome } from "./demo-report.ts";
 import { type Build, swap, type SwapMesh } from "./demo-rollout.ts";
+import { fetchText } from "./demo-scrape.ts";
 import type { Screen } from "./demo-screen.ts";
 import { until } from "./demo-time.ts";
 
@@ -26,8 +27,9 @@ export async function swappable(
   adminUrl: string,
   choice: SwapChoice,
 ): Promise<{ filter: string; build: Build } | null> {
-  const response = await fetch(`${adminUrl}/api/filters`, { signal: AbortSignal.timeout(5_000) });
-  const list = (await response.json()) as { filters?: readonly ListedFilter[] };
+  const list = JSON.parse(await fetchText(`${adminUrl}/api/filters`)) as {
+    filters?: readonly ListedFilter[];
+  };
   for (const { name, served, builds } of list.filters ?? []) {
     if (served === null || choice.leave.has(name)) continue;
     const known = builds.find((build) => build.sha256 !== served.sha256);
