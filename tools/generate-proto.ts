@@ -6,8 +6,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import process, { stderr, stdout } from "node:process";
+import { fileURLToPath } from "node:url";
 
-const root = join(import.meta.dirname, "..");
+const root = fileURLToPath(new URL("..", import.meta.url));
 const committed = join(root, "src/api/gen");
 
 /** Runs buf into `out`. Only Node strips types, so that enums must come out as plain objects. */
