@@ -21,7 +21,7 @@ export interface MeshOptions {
   readonly clusterNetworks: readonly string[];
   readonly defaultInboundPolicy: DefaultPolicy;
   readonly opaquePorts: PortSet;
-  /** The port of each meshed pod at which other proxies connect with a transport header. */
+  /** Where proxies accept connections with a transport header, unless their pod says otherwise. */
   readonly inboundPort: number;
   /** Ports of the proxy itself: traffic to them has no transport header. */
   readonly proxyPorts: readonly number[];

@@ -17,6 +17,7 @@ import type { Mesh } from "./mesh.ts";
 import { clientPolicyOf } from "./policy/outbound.ts";
 import { fullName } from "./destination/authority.ts";
 
+/** Of a proxy whose container does not say. */
 const ADMIN_PORT = 4191;
 
 /** Listeners that are called when something changed. */
@@ -93,7 +94,7 @@ function meshedPods(mesh: Mesh): readonly MeshedPod[] {
       name: pod.name,
       workload: pod.owner?.name ?? pod.name,
       ip,
-      admin: { ip, port: ADMIN_PORT },
+      admin: { ip, port: pod.ports["linkerd-admin"] ?? ADMIN_PORT },
       identity: identityOf(mesh, pod),
     }];
   });

@@ -142,10 +142,12 @@ export function endpointAt(
   const name = identityOf(mesh, pod);
   const opaque = isOpaqueOnPod(mesh, reads, pod, port) ||
     serverOf(mesh, reads, pod, port)?.protocol === "opaque";
+  const inbound = pod.proxyPort === 0 ? options.inboundPort : pod.proxyPort;
+  const ownPort = port === inbound || options.proxyPorts.includes(port);
   return {
     ...plain,
     identity: { name, serverName: name },
-    transportPort: options.proxyPorts.includes(port) ? 0 : options.inboundPort,
+    transportPort: ownPort ? 0 : inbound,
     hint: opaque ? "opaque" : options.h2Upgrade ? "h2" : "none",
   };
 }

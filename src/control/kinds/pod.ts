@@ -21,6 +21,8 @@ export interface PodRow {
   readonly defaultPolicy: string;
   readonly ready: boolean;
   readonly hostname: string;
+  /** Where its proxy accepts direct connections; 0: not said. */
+  readonly proxyPort: number;
   /** Container ports by name. */
   readonly ports: Readonly<Record<string, number>>;
   /** What controls it, as a metric label: `deployment`, `statefulset`, …; null: nothing. */
@@ -63,6 +65,7 @@ export function podRow(r: Resource): PodRow | null {
     defaultPolicy: r.annotations[DEFAULT_INBOUND_POLICY] ?? "",
     ready: ips.length > 0 && phase === "Running" && isReady(r),
     hostname: spec.at("hostname").stringOr(""),
+    proxyPort: proxyPortOf(r),
     ports,
     owner: ownerOf(r),
   };
@@ -82,6 +85,20 @@ export function podKey(pod: PodRow): string {
 function portsOf(r: Resource, annotation: string): PortSet | null {
   const text = r.annotations[annotation];
   return text === undefined ? null : parsePorts(text);
+}
+
+/** The port of the proxy container's inbound listener, as the reference reads it. */
+function proxyPortOf(r: Resource): number {
+  const spec = r.body.at("spec");
+  // Newer clusters run the proxy as an init container that stays.
+  const containers = [...spec.at("containers").list(256), ...spec.at("initContainers").list(256)];
+  const proxy = containers.find((c) => c.at("name").stringOr("") === "linkerd-proxy");
+  const variable = proxy?.at("env").list(1024).find((e) =>
+    e.at("name").stringOr("") === "LINKERD2_PROXY_INBOUND_LISTEN_ADDR"
+  );
+  const port = /:(\d{1,5})$/.exec(variable?.at("value").stringOr("") ?? "");
+  const number = Number(port?.[1] ?? 0);
+  return number <= 65535 ? number : 0;
 }
 
 /** A pod without the condition is taken as ready: people who write pods by hand leave it out. */

@@ -114,6 +114,25 @@ endpoints:
     nodeName: ${node}
 `;
 
+test("a pod may name its proxy's inbound port, and its own ports get no transport header", async () => {
+  const own = pod("a", "10.1.0.1").replace(
+    "status:",
+    `    - name: linkerd-proxy
+      env: [{ name: LINKERD2_PROXY_INBOUND_LISTEN_ADDR, value: "0.0.0.0:14143" }]
+status:`,
+  );
+  const mesh = meshOf([SERVICE, own].join("---"));
+  const ports = async (port: number) => {
+    const stream = clientOf(mesh).getProfile(`10.1.0.1:${port}`);
+    const profile = profileFromWire(await stream.next(), never);
+    await stream.end();
+    return profile.endpoint?.transportPort;
+  };
+  assert.is(await ports(8080), 14143);
+  assert.is(await ports(14143), 0);
+  assert.is(await ports(4191), 0);
+});
+
 test("Get prefers EndpointSlices, leaves out what is not ready, knows pods by reference", async () => {
   const mesh = meshOf([SERVICE, pod("a", "10.1.0.1"), SLICE("false")].join("---"));
   const { get } = clientOf(mesh);
