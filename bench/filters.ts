@@ -19,7 +19,7 @@ import { parseModule } from "../wasm/host/parse.ts";
 import { COMPILE_OPTIONS, describe, FilterPlan } from "../wasm/host/plan.ts";
 import { rewriteModule } from "../wasm/host/rewrite.ts";
 import { Chain } from "../wasm/host/chain.ts";
-import { FilterUnit } from "../wasm/host/unit.ts";
+import { FilterUnit, SAMPLES_KEPT } from "../wasm/host/unit.ts";
 import { machine, median, table } from "./support/table.ts";
 
 const USAGE = `Usage: npm run bench -- filters [flags]
@@ -85,7 +85,7 @@ async function plan(name: string, meter: boolean): Promise<FilterPlan> {
 function chainOf(...plans: readonly FilterPlan[]): FilterChain {
   const counts = () => ({
     calls: 0,
-    sampledNs: 0,
+    sampledNs: new Float64Array(SAMPLES_KEPT),
     samples: 0,
     traps: 0,
     fuelExhausted: 0,

@@ -108,7 +108,7 @@ export interface FilterStats {
   readonly name: string;
   readonly sha256: string;
   readonly calls: number;
-  /** Mean over sampled calls; 0 before the first sample. */
+  /** Median of the newest sampled calls; 0 before the first sample. */
   readonly nsPerCall: number;
   readonly traps: number;
   readonly fuelExhausted: number;

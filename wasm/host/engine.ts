@@ -29,7 +29,7 @@ import {
   DEFAULT_FUEL_TO_START,
   DEFAULT_MEMORY_PAGES,
 } from "./rewrite.ts";
-import { FilterUnit, type FoldHolder, type UnitCounts } from "./unit.ts";
+import { FilterUnit, type FoldHolder, nsPerCall, SAMPLES_KEPT, type UnitCounts } from "./unit.ts";
 
 /** What the engine needs from the process. */
 export interface EngineOptions {
@@ -152,7 +152,7 @@ class Engine implements FilterEngine {
     if (this.#counts.size >= MAX_STATS && oldest !== undefined) this.#counts.delete(oldest);
     const counts = {
       calls: 0,
-      sampledNs: 0,
+      sampledNs: new Float64Array(SAMPLES_KEPT),
       samples: 0,
       traps: 0,
       fuelExhausted: 0,
@@ -167,7 +167,7 @@ class Engine implements FilterEngine {
       name,
       sha256,
       calls: counts.calls,
-      nsPerCall: counts.samples === 0 ? 0 : counts.sampledNs / counts.samples,
+      nsPerCall: nsPerCall(counts),
       traps: counts.traps,
       fuelExhausted: counts.fuelExhausted,
       lastError: counts.lastError,

@@ -24,7 +24,9 @@ import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
 
 /** One call in this many is timed. */
-const SAMPLE = 64;
+const SAMPLE = 16;
+/** Timed calls that the median is taken of. */
+export const SAMPLES_KEPT = 64;
 /** Traps after which the next instance is not made at once. */
 const QUICK_RESTARTS = 3;
 /** A filter that ran this long without a trap starts over. */
@@ -33,7 +35,9 @@ const HEALTHY_MS = 10_000;
 /** Counted for all instances of one filter and module. */
 export interface UnitCounts {
   calls: number;
-  sampledNs: number;
+  /** The newest timed calls, in nanoseconds; a ring. */
+  readonly sampledNs: Float64Array;
+  /** Calls that were timed, ever. */
   samples: number;
   traps: number;
   fuelExhausted: number;
@@ -154,8 +158,8 @@ export class FilterUnit {
 
   #sampled(startedMs: number): void {
     const { counts } = this;
-    counts.sampledNs += Math.max(0, this.#world.now() - startedMs) * 1e6;
-    counts.samples++;
+    const ns = Math.max(0, this.#world.now() - startedMs) * 1e6;
+    counts.sampledNs[counts.samples++ % SAMPLES_KEPT] = ns;
   }
 
   #trapped(thrown: unknown, hook: string, guest: Guest): void {
@@ -204,4 +208,10 @@ export class FilterUnit {
     x.filterError = `filter "${this.plan.ref.name}" failed: ${this.counts.lastError}`;
     return FAILED;
   }
+}
+
+/** The median of the newest timed calls: the first ones, which compile, and pauses do not move it. */
+export function nsPerCall(counts: UnitCounts): number {
+  const known = counts.sampledNs.slice(0, Math.min(counts.samples, SAMPLES_KEPT)).sort();
+  return known.length === 0 ? 0 : known[known.length >> 1] as number;
 }
