@@ -169,8 +169,10 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
 
 /** The page's files. Without them everything else is still served. */
 async function dashboard(log: Logger): Promise<Assets> {
+  // In the sources a folder beside this one; in the package below the bundle.
+  const folder = import.meta.url.endsWith(".ts") ? "../dashboard" : "./dashboard";
   try {
-    return await loadAssets((name) => readBeside(import.meta.url, `../dashboard/${name}`));
+    return await loadAssets((name) => readBeside(import.meta.url, `${folder}/${name}`));
   } catch (e) {
     log.warn("the dashboard is not served", { why: errorText(e) });
     return new Map();
