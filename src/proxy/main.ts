@@ -25,7 +25,7 @@ import {
 import { openSecrets } from "../runtime/secrets.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
 import { createProxyAdmin } from "./admin.ts";
-import { ConfigError, parseConfig, type ProxyConfig } from "./config.ts";
+import { backoffOf, ConfigError, parseConfig, type ProxyConfig } from "./config.ts";
 import { PROXY_ENV } from "./config/names.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
 import type { FilterStatus } from "./discovery/filters.ts";
@@ -96,7 +96,10 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
   });
   const targets = new Targets(
     discovery,
-    reachOptions(reach(outbound.connectTimeoutMs, outbound)),
+    reachOptions({
+      ...reach(outbound.connectTimeoutMs, outbound),
+      backoff: () => backoffOf(outbound.connectBackoff, Math.random),
+    }),
     {
       failfastMs: outbound.failfastMs,
       queueCapacity: outbound.queueCapacity,

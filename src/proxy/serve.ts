@@ -1,6 +1,7 @@
 // What both kinds of proxy process share: the knobs of the data plane that come from configuration,
 // and draining. Knows no runtime; `main.ts` hands everything in.
 
+import { Backoff } from "../core/clock.ts";
 import type { Driver } from "../core/driver.ts";
 import type { ConnInfo } from "../core/exchange.ts";
 import type { Logger } from "../core/log.ts";
@@ -56,10 +57,13 @@ export function reachOptions(o: {
   sourceIp: string | null;
   podIps: readonly string[];
   connectMs: number;
+  /** Linkerd's defaults unless set. */
+  backoff?: () => Backoff;
   poolIdleMs: number;
   maxIdle: number;
 }): ReachOptions {
-  return { ...o, maxOpen: MAX_CONNECTIONS_PER_ENDPOINT, maxHeadBytes: MAX_HEAD_BYTES };
+  const backoff = o.backoff ?? (() => new Backoff(100, 60_000, 0.1, Math.random));
+  return { ...o, backoff, maxOpen: MAX_CONNECTIONS_PER_ENDPOINT, maxHeadBytes: MAX_HEAD_BYTES };
 }
 
 /** Defaults of a proxy without environment: Linkerd's. */

@@ -20,6 +20,8 @@ export interface ClientOwner {
   readonly maxHeadBytes: number;
   /** The connection is up. */
   connected(): void;
+  /** No connection could be made. */
+  unreachable(): void;
   /** The response head arrived `ms` after the request was sent. */
   answered(ms: number): void;
   /**
@@ -295,6 +297,7 @@ export class Http1Client implements Core, Sink {
     const { name } = this.#owner;
     if (!this.#open) {
       const kind = why?.kind === "reset" || why === null ? "connect" : why.kind;
+      this.#owner.unreachable();
       this.#broken(
         kind,
         `did not accept the connection: ${why?.message ?? "closed"}`,

@@ -25,6 +25,8 @@ export interface EndpointClientOptions {
 export interface LoadListener {
   connected(): void;
   disconnected(): void;
+  /** No connection could be made. */
+  unreachable(): void;
   /** A request was given to a connection. */
   started(): void;
   /** Its response head arrived after `ms`. */
@@ -94,6 +96,10 @@ export class EndpointClient implements ClientOwner {
 
   disconnected(): void {
     this.#load.disconnected();
+  }
+
+  unreachable(): void {
+    this.#load.unreachable();
   }
 
   released(

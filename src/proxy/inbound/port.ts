@@ -76,6 +76,7 @@ export class InboundPort {
     }, {
       connected: () => tcp.opened(),
       disconnected: () => tcp.closed(),
+      unreachable: () => {},
       started: () => {},
       answered: () => {},
       ended: () => {},

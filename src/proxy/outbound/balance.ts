@@ -1,4 +1,5 @@
-// Picks the endpoint of an attempt: power of two choices over peak EWMA.
+// Picks the endpoint of an attempt: power of two choices over peak EWMA, among those that can be
+// reached as long as there are any.
 
 import type { HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
@@ -12,12 +13,18 @@ export function pickEndpoint(target: Target, random: () => number): EndpointStat
   const { endpoints } = target;
   if (endpoints.length === 0) return null;
   const { now } = target.reach.driver;
-  const at = pickP2c(
-    endpoints.length,
-    (i) => (endpoints[i] as EndpointState).ewma.load(now),
-    random,
-  );
-  return endpoints[at] as EndpointState;
+  const picked = pickOf(endpoints, now, random);
+  if (!picked.isAway(now)) return picked;
+  const near = endpoints.filter((e) => !e.isAway(now));
+  return near.length === 0 ? picked : pickOf(near, now, random);
+}
+
+function pickOf(endpoints: readonly EndpointState[], now: number, random: () => number) {
+  const load = (i: number) => {
+    const endpoint = endpoints[i] as EndpointState;
+    return endpoint.isAway(now) ? Infinity : endpoint.ewma.load(now);
+  };
+  return endpoints[pickP2c(endpoints.length, load, random)] as EndpointState;
 }
 
 /** The innermost layer: gives the attempt to an endpoint's connections. */

@@ -1,6 +1,7 @@
 // One endpoint of a destination as the balancer sees it: its load, its connections, its metrics.
 // Lives as long as it is in the set, across snapshots.
 
+import type { Backoff } from "../../core/clock.ts";
 import type { ConnectTo, Driver } from "../../core/driver.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { Labels } from "../../core/sheet.ts";
@@ -18,6 +19,8 @@ export interface ReachOptions {
   readonly sourceIp: string | null;
   readonly podIps: readonly string[];
   readonly connectMs: number;
+  /** How long an endpoint that cannot be reached is left alone; one for each endpoint. */
+  backoff(): Backoff;
   readonly poolIdleMs: number;
   readonly maxIdle: number;
   readonly maxOpen: number;
@@ -59,6 +62,10 @@ export class EndpointState implements LoadListener {
   readonly #o: ReachOptions;
   readonly #isFailure: (status: number) => boolean;
   readonly connect: ConnectTo;
+  readonly #backoff: Backoff;
+  /** After the last connection that could not be made; 0: it was made. */
+  #waitMs = 0;
+  #awayUntilMs = 0;
   /** Open connections. */
   connections = 0;
 
@@ -75,6 +82,7 @@ export class EndpointState implements LoadListener {
     this.#isFailure = isFailure;
     this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now);
     this.connect = connectTo(endpoint, o);
+    this.#backoff = o.backoff();
     const labels = endpointLabels(endpoint, authority, this.connect, o);
     this.requests = new RequestSeries(o.metrics, labels);
     this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
@@ -90,7 +98,22 @@ export class EndpointState implements LoadListener {
     }, this);
   }
 
+  /** No connection could be made, and it is too early to try again: others are asked first. */
+  isAway(nowMs: number): boolean {
+    return nowMs < this.#awayUntilMs;
+  }
+
+  unreachable(): void {
+    this.#waitMs = this.#backoff.next();
+    this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
+  }
+
   connected(): void {
+    if (this.#waitMs > 0) {
+      this.#backoff.reset();
+      this.#waitMs = 0;
+      this.#awayUntilMs = 0;
+    }
     this.connections++;
     this.#tcp.opened();
     if (this.connect.tls !== null) this.#o.metrics.mtlsConnections++;
@@ -106,6 +129,8 @@ export class EndpointState implements LoadListener {
 
   started(): void {
     this.ewma.pending++;
+    // One request finds out whether it is back; the others wait for what it finds.
+    if (this.#waitMs > 0) this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
     this.requests.started();
   }
 
