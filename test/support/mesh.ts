@@ -68,6 +68,7 @@ export class TestMesh {
   readonly #died: string[] = [];
   /** Ended by the test itself. */
   readonly #killed = new Set<Child>();
+  readonly #proxies = new Map<string, Child>();
   #control: Child | null = null;
   #said: ((line: string) => void) | null = null;
   #addresses: ControlAddresses | null = null;
@@ -158,10 +159,21 @@ export class TestMesh {
   async killControl(): Promise<void> {
     const child = this.#control;
     if (child === null) throw new Error("there is no control plane");
+    this.#control = null;
+    await this.#kill(child);
+  }
+
+  /** Kills a pod's proxy. */
+  async killProxy(pod: MeshPod): Promise<void> {
+    const child = this.#proxies.get(pod.name);
+    if (child === undefined) throw new Error(`${pod.name} has no proxy`);
+    await this.#kill(child);
+  }
+
+  async #kill(child: Child): Promise<void> {
     this.#killed.add(child);
     process.kill(child.pid, "SIGKILL");
     await child.exited;
-    this.#control = null;
   }
 
   /** Starts a pod's proxy with the environment that the injector would give it, and waits until it is ready. */
@@ -176,6 +188,7 @@ export class TestMesh {
         ...env,
       },
     });
+    this.#proxies.set(pod.name, child);
     const isReady = eventually(
       `${child.name} is ready`,
       () => fetchText(`http://${pod.ip}:4191/ready`),
