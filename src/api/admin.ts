@@ -56,10 +56,16 @@ export const proxyStats = object({
     fuelExhausted: amount,
     /** The newest failure, or empty. */
     lastError: text(),
+    /** `ready`, `loading`, `failed`; `replaced` or `unused` where another module, or none, runs now. */
     state: text(64),
   })),
 });
 export type ProxyStats = Of<typeof proxyStats>;
+
+/** True for a module that requests run now; a proxy lists those that it replaced for their counts. */
+export function isCurrent(filter: { readonly state: string }): boolean {
+  return filter.state !== "replaced" && filter.state !== "unused";
+}
 
 /** Golden metrics over the last ten seconds. Null where nothing was seen, so that there is no answer. */
 export const golden = object({
@@ -136,6 +142,8 @@ const filterLoad = object({
   fuelExhausted: amount,
   lastError: text(),
   state: text(64),
+  /** False for a module that was replaced, and is listed for its counts. */
+  current: flag,
 });
 
 const proxyView = object({

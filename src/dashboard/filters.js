@@ -113,7 +113,8 @@ function filterCard(rollOut) {
       setText(targets, filter.targets.join(", ") || "no route names it");
       reason.hidden = filter.reason === "";
       setText(reason, filter.reason);
-      const failed = filter.running.find((r) => r.lastError !== "");
+      const now = filter.running.filter((r) => r.current);
+      const failed = now.find((r) => r.lastError !== "");
       failure.hidden = failed === undefined;
       setText(failure, failed === undefined ? "" : `In ${failed.proxy}: ${failed.lastError}`);
       calls.say(count(filter.calls), rate(callsPerSecond));
@@ -126,9 +127,9 @@ function filterCard(rollOut) {
       const served = filter.served?.sha256 ?? null;
       setText(digest, short(served));
       setAttribute(digest, "title", served);
-      const proxies = new Set(filter.running.map(({ proxy }) => proxy));
+      const proxies = new Set(now.map(({ proxy }) => proxy));
       const current = new Set(
-        filter.running.filter((r) => r.sha256 === served).map((r) => r.proxy),
+        now.filter((r) => r.sha256 === served).map((r) => r.proxy),
       );
       const share = proxies.size === 0 ? 0 : current.size / proxies.size;
       /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${share * 100}%`;
@@ -204,8 +205,9 @@ function runningRow() {
     traps: h("td", { "data-label": "Traps", class: "num" }),
     state: h("td", { "data-label": "State" }),
   };
+  const element = h("tr", {}, ...Object.values(cells));
   return {
-    element: h("tr", {}, ...Object.values(cells)),
+    element,
     /** @param {Running} running */
     update(running) {
       setText(cells.proxy, running.proxy.slice(running.proxy.indexOf("/") + 1));
@@ -216,7 +218,9 @@ function runningRow() {
       setText(cells.cost, nanoseconds(running.nsPerCall));
       setText(cells.traps, count(running.traps + running.fuelExhausted));
       setText(cells.state, running.state);
-      setAttribute(cells.state, "class", running.lastError === "" ? null : "is-bad");
+      const bad = running.current && running.lastError !== "";
+      setAttribute(cells.state, "class", bad ? "is-bad" : null);
+      setAttribute(element, "class", running.current ? null : "muted");
       setAttribute(cells.state, "title", running.lastError || null);
     },
   };

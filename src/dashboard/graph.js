@@ -20,7 +20,7 @@ const COLUMNS = [
   { vertical: false, nodeWidth: 172, nodeHeight: 70, gapAlong: 104, gapAcross: 30 },
   { vertical: false, nodeWidth: 150, nodeHeight: 70, gapAlong: 74, gapAcross: 30 },
 ];
-const ROWS = { vertical: true, nodeWidth: 154, nodeHeight: 70, gapAlong: 62, gapAcross: 22 };
+const ROWS = { vertical: true, nodeWidth: 140, nodeHeight: 70, gapAlong: 62, gapAcross: 18 };
 const MARGIN = 18;
 const ARROW = 5;
 

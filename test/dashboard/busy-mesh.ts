@@ -213,7 +213,7 @@ export class BusyMesh {
         traps: 0,
         fuelExhausted: 0,
         lastError: "",
-        state: "running",
+        state: "ready",
       })),
     };
   }

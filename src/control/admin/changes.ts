@@ -21,8 +21,8 @@ function filterChanges(old: FilterView | null, now: FilterView | null, at: numbe
     events.push({ type: "swap", data: { at, filter: now.name, proxy, from, to } });
   const [from, to] = [old?.served?.sha256 ?? null, now.served?.sha256 ?? null];
   if (to !== null && to !== from) swap(null, from, to);
-  for (const load of now.running) {
-    const past = old?.running.filter(({ proxy }) => proxy === load.proxy) ?? [];
+  for (const load of now.running.filter(({ current }) => current)) {
+    const past = old?.running.filter((p) => p.current && p.proxy === load.proxy) ?? [];
     if (past.some(({ sha256 }) => sha256 === load.sha256)) continue;
     const last = past.at(-1);
     // A proxy that is new, and loads what it is told at its start, swapped nothing.
@@ -61,10 +61,13 @@ function errors(view: Snapshot): (readonly [source: string, message: string])[] 
     ...view.problems.map((p) => [p.source, p.message] as const),
     ...view.proxies.filter((p) => p.state === "away")
       .map((p) => [`proxy ${p.id}`, p.why] as const),
-    ...view.filters.filter((f) => f.state === "refused")
+    // A control plane may name it as a problem too: then it is told once.
+    ...view.filters.filter((f) =>
+      f.state === "refused" && !view.problems.some(({ message }) => message === f.reason)
+    )
       .map((f) => [`filter ${f.name}`, f.reason] as const),
     ...view.filters.flatMap((f) =>
-      f.running.filter((r) => r.lastError !== "")
+      f.running.filter((r) => r.current && r.lastError !== "")
         .map((r) => [`filter ${f.name} in ${r.proxy}`, r.lastError] as const)
     ),
   ];

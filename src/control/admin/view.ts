@@ -9,6 +9,7 @@ import type {
   ServiceView,
   Snapshot,
 } from "../../api/admin.ts";
+import { isCurrent } from "../../api/admin.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import { Tally } from "./golden.ts";
 import type { ScrapedProxy } from "./scrape.ts";
@@ -209,11 +210,12 @@ function filterView(
 ): FilterView {
   const running = [...proxies].flatMap(([proxy, { stats }]) =>
     (stats?.filters ?? []).filter(({ name }) => name === filter.name)
-      .map(({ name: _, ...load }) => ({ proxy, ...load }))
+      .map(({ name: _, ...load }) => ({ proxy, ...load, current: isCurrent(load) }))
   );
-  const sum = (of: (load: (typeof running)[number]) => number) =>
-    running.reduce((total, load) => total + of(load), 0);
-  const calls = sum((load) => load.calls);
+  const sum = (loads: typeof running, of: (load: (typeof running)[number]) => number) =>
+    loads.reduce((total, load) => total + of(load), 0);
+  const current = running.filter((load) => load.current);
+  const currentCalls = sum(current, (load) => load.calls);
   return {
     name: filter.name,
     namespace: filter.namespace,
@@ -223,10 +225,12 @@ function filterView(
     state: filter.state,
     reason: filter.reason,
     builds: filter.builds,
-    calls,
-    // A busy proxy's mean counts for more.
-    nsPerCall: calls > 0 ? sum((load) => load.nsPerCall * load.calls) / calls : 0,
-    traps: sum((load) => load.traps),
+    calls: sum(running, (load) => load.calls),
+    // What runs now; a busy proxy's mean counts for more.
+    nsPerCall: currentCalls > 0
+      ? sum(current, (load) => load.nsPerCall * load.calls) / currentCalls
+      : 0,
+    traps: sum(running, (load) => load.traps),
     running,
   };
 }

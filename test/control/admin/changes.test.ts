@@ -12,14 +12,16 @@ function view(fill: (state: FakeState) => void): Snapshot {
 }
 
 function running(view: Snapshot, proxies: Record<string, string>): Snapshot {
-  const load = (proxy: string, c: string, lastError = ""): FilterView["running"][number] => ({
+  const load = (proxy: string, c: string): FilterView["running"][number] => ({
     proxy,
-    sha256: digest(c),
+    // In capitals: replaced, and listed for its counts.
+    sha256: digest(c.toLowerCase()),
+    current: c === c.toLowerCase(),
     calls: 1,
     nsPerCall: 1,
     traps: 0,
     fuelExhausted: 0,
-    lastError,
+    lastError: "",
     state: "running",
   });
   const loads = Object.entries(proxies).flatMap(([proxy, cs]) =>
@@ -54,6 +56,18 @@ test("a proxy that runs another module has swapped, one that is new has not", ()
 
 test("a proxy that drops the old module swaps no second time", () => {
   assert.equal(changesBetween(running(RETRY_B, { p: "ab" }), running(RETRY_B, { p: "b" })), []);
+  assert.equal(changesBetween(running(RETRY_B, { p: "ab" }), running(RETRY_B, { p: "Ab" })), []);
+});
+
+test("a swap back to a module that is still listed is a swap", () => {
+  const events = changesBetween(
+    running(RETRY_B, { p: "Ab", idle: "AB" }),
+    running(RETRY_B, { p: "aB", idle: "AB" }),
+  );
+  assert.equal(
+    events.map(({ data }) => "proxy" in data && [data.proxy, data.from, data.to]),
+    [["p", digest("b"), digest("a")]],
+  );
 });
 
 test("endpoints that join, leave or change are one event for each service", () => {
@@ -114,6 +128,9 @@ test("a refused module is an error that names the filter and why", () => {
   );
   const data = { at: 1000, source: "filter retry", message: "too large" };
   assert.equal(changesBetween(RETRY_A, refused), [{ type: "failure", data }]);
+  const source = "WasmFilter shop/retry";
+  const told = { ...refused, problems: [{ source, message: "too large" }] };
+  assert.equal(changesBetween(RETRY_A, told), [{ type: "failure", data: { ...data, source } }]);
 });
 
 test.run();

@@ -70,7 +70,7 @@ function setUp() {
           traps: lastError === "" ? 0 : 1,
           fuelExhausted: 0,
           lastError,
-          state: "running",
+          state: "ready",
         }],
       },
     });

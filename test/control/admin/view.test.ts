@@ -120,7 +120,13 @@ test("endpoints carry what each proxy that balances over them says", async () =>
 test("a filter's mean time is weighted by calls, and only its own figures count", async () => {
   const { state, say, round, view } = setUp();
   state.filterList = [filter("retry", "a", "ab")];
-  const run = (name: string, calls: number, nsPerCall: number, traps: number) => ({
+  const run = (
+    name: string,
+    calls: number,
+    nsPerCall: number,
+    traps: number,
+    state = "ready",
+  ) => ({
     name,
     sha256: digest("a"),
     calls,
@@ -128,7 +134,7 @@ test("a filter's mean time is weighted by calls, and only its own figures count"
     traps,
     fuelExhausted: 0,
     lastError: "",
-    state: "running",
+    state,
   });
   say(LOAD, "", { ...NO_STATS, filters: [run("retry", 300, 1000, 1), run("other", 5, 5, 5)] });
   say(WEB, "", { ...NO_STATS, filters: [run("retry", 100, 2000, 0)] });
@@ -136,6 +142,15 @@ test("a filter's mean time is weighted by calls, and only its own figures count"
   const [retry] = view().filters;
   assert.equal([retry?.calls, retry?.nsPerCall, retry?.traps], [400, 1250, 1]);
   assert.equal(retry?.running.map(({ proxy }) => proxy), ["shop/load-0", "shop/web-0"]);
+
+  say(WEB, "", {
+    ...NO_STATS,
+    filters: [run("retry", 50, 9000, 2, "replaced"), run("retry", 100, 2000, 0)],
+  });
+  await round();
+  const [after] = view().filters;
+  assert.equal([after?.calls, after?.nsPerCall, after?.traps], [450, 1250, 3]);
+  assert.equal(after?.running.map(({ current }) => current), [true, false, true]);
 });
 
 test("a proxy that is away keeps its figures and says when it was seen", async () => {
