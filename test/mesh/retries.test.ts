@@ -5,9 +5,9 @@ import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
-import type { Answer } from "./http.ts";
-import { pod, profile, service, wasmFilter, yaml } from "./objects.ts";
-import { sum } from "./waiting.ts";
+import type { Answer } from "./support/http.ts";
+import { pod, profile, service, wasmFilter, yaml } from "./support/objects.ts";
+import { sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(92);
 const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.2`, ports: [] };

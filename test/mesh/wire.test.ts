@@ -4,8 +4,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { identityOf, loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
-import type { Seen } from "./http.ts";
-import { allow, pod, service, yaml } from "./objects.ts";
+import type { Seen } from "./support/http.ts";
+import { allow, pod, service, yaml } from "./support/objects.ts";
 import {
   certify,
   forge,
@@ -14,8 +14,8 @@ import {
   sendPlain,
   serveMeshed,
   TRANSPORT,
-} from "./peer.ts";
-import { type Relay, startRelay } from "./relay.ts";
+} from "./support/peer.ts";
+import { type Relay, startRelay } from "./support/relay.ts";
 import {
   APPLICATION_DATA,
   CHANGE_CIPHER_SPEC,
@@ -23,8 +23,8 @@ import {
   HANDSHAKE,
   recordsOf,
   serverHello,
-} from "./tls-records.ts";
-import { eventually, sum } from "./waiting.ts";
+} from "./support/tls-records.ts";
+import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(90);
 const LOAD: MeshPod = { name: "load", app: "load", ip: `${NET}.1`, ports: [] };

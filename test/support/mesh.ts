@@ -26,8 +26,8 @@ import {
   ChildGroup,
   type ChildPlan,
 } from "../../src/runtime/children.ts";
-import { type Answer, ask, type Said, type Seen, serveApp } from "../mesh/http.ts";
-import { eventually } from "../mesh/waiting.ts";
+import { type Answer, ask, type Said, type Seen, serveApp } from "../mesh/support/http.ts";
+import { eventually } from "../mesh/support/waiting.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export const DENO = process.versions.deno !== undefined;
@@ -98,6 +98,8 @@ export class TestMesh {
     readonly net: string;
     readonly files: Readonly<Record<string, string>>;
     readonly pods: readonly MeshPod[];
+    /** Modules beside the package's own, by file name. */
+    readonly modules?: Readonly<Record<string, Uint8Array>>;
   }): Promise<TestMesh> {
     const dir = await tempDir("mesh");
     await chmod(dir.path, 0o700);
@@ -108,6 +110,9 @@ export class TestMesh {
       await mkdir(folders.mesh, { recursive: true });
       await mkdir(folders.state, { mode: 0o700 });
       await cp(join(PACKAGE_ROOT, "filters", "build"), folders.modules, { recursive: true });
+      for (const [name, wasm] of Object.entries(o.modules ?? {})) {
+        await writeFile(join(folders.modules, name), wasm);
+      }
       for (const [name, text] of Object.entries(o.files)) await mesh.write(name, text);
       await mesh.startControl();
       await Promise.all(o.pods.map((pod) => mesh.startProxy(pod)));

@@ -74,7 +74,7 @@ async function respond(
 }
 
 /** One request. Rejects only when there was no whole response. */
-export function ask(options: http.RequestOptions, body = ""): Promise<Answer> {
+export function ask(options: http.RequestOptions, body: string | Uint8Array = ""): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = http.request(options);
     sent.setTimeout(15_000, () => sent.destroy(new Error("no answer within 15 s")));

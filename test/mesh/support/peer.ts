@@ -4,15 +4,18 @@
 import { createPrivateKey } from "node:crypto";
 import net from "node:net";
 import tls from "node:tls";
-import { parseSocketAddr } from "../../src/core/addr.ts";
-import { SILENT } from "../../src/core/log.ts";
-import { keepCredentials } from "../../src/proxy/credentials.ts";
-import { decodeTransportHeader, encodeTransportHeader } from "../../src/proxy/transport-header.ts";
-import { createGrpcClient } from "../../src/runtime/grpc-client.ts";
-import { SYSTEM_CLOCK } from "../../src/runtime/process.ts";
-import { openSecrets } from "../../src/runtime/secrets.ts";
-import { identityOf, type MeshPod, type TestMesh } from "../support/mesh.ts";
-import { createTestCa, keyObject, newKeys } from "../support/test-ca.ts";
+import { parseSocketAddr } from "../../../src/core/addr.ts";
+import { SILENT } from "../../../src/core/log.ts";
+import { keepCredentials } from "../../../src/proxy/credentials.ts";
+import {
+  decodeTransportHeader,
+  encodeTransportHeader,
+} from "../../../src/proxy/transport-header.ts";
+import { createGrpcClient } from "../../../src/runtime/grpc-client.ts";
+import { SYSTEM_CLOCK } from "../../../src/runtime/process.ts";
+import { openSecrets } from "../../../src/runtime/secrets.ts";
+import { identityOf, type MeshPod, type TestMesh } from "../../support/mesh.ts";
+import { createTestCa, keyObject, newKeys } from "../../support/test-ca.ts";
 
 export const TRANSPORT = "transport.l5d.io/v1";
 

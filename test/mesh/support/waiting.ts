@@ -1,6 +1,6 @@
 // Waiting for what real processes do, which no fake clock moves; and reading what they count.
 
-import type { Sample } from "../../src/cli/demo-scrape.ts";
+import type { Sample } from "../../../src/cli/demo-scrape.ts";
 
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
