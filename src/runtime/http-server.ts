@@ -44,7 +44,13 @@ export async function serveHttp(
     ...limits,
   };
   // Replacing the global Request and Response would break `Deno.serve` in the same process.
-  const listener = getRequestListener(handler, { overrideGlobalObjects: false });
+  const listener = getRequestListener(
+    async (request, { incoming }) => {
+      const response = await handler(request);
+      return cutOnError(response, () => void incoming.socket?.destroy());
+    },
+    { overrideGlobalObjects: false },
+  );
   const server = createServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -68,6 +74,32 @@ export async function serveHttp(
     addr: { ip: normalizeIp(address), port },
     close: (graceMs = 0) => closing ??= close(server, sockets, graceMs),
   };
+}
+
+/**
+ * An event stream that its source fails – a reader that is too slow – ends by cutting the connection,
+ * where the adapter would print a stack and wait for a peer that does not read.
+ */
+function cutOnError(response: Response, cut: () => void): Response {
+  const { body, headers } = response;
+  if (body === null || !headers.get("content-type")?.startsWith("text/event-stream")) {
+    return response;
+  }
+  const reader = body.getReader();
+  const quiet = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch {
+        cut();
+        controller.close();
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
+  return new Response(quiet, response);
 }
 
 function listen(server: Server, at: SocketAddr): Promise<void> {
