@@ -84,7 +84,16 @@ of("contains what it needs and nothing else", async () => {
   const packed = await pack(into);
   const paths = packed.files.map((f) => f.path);
   const bundles = Object.keys(ENTRIES).map((out) => `dist/${out}.js`);
-  for (const path of ["LICENSE", "README.md", "bin/tulle.js", "dist/THIRD-PARTY.txt", ...bundles]) {
+  for (
+    const path of [
+      "LICENSE",
+      "README.md",
+      "bin/tulle.js",
+      "dist/THIRD-PARTY.txt",
+      "dist/dashboard/index.html",
+      ...bundles,
+    ]
+  ) {
     assert.ok(paths.includes(path), `${path} is missing`);
   }
   assert.ok(paths.some((p) => /^demo\/mesh\/.*\.yaml$/.test(p)), "the demo's objects");
@@ -117,15 +126,18 @@ of("installs elsewhere without scripts, and runs there", async () => {
   }
   const help = await outside("npx", ["tulle", "--help"], at.path);
   assert.is(help.code, 0, help.stderr);
-  assert.match(help.stdout, "tulle demo");
-  assert.match(help.stdout, "tulle proxy");
+  assert.match(help.stdout, /^ {2}demo /m);
+  assert.match(help.stdout, /^ {2}proxy /m);
   assert.is(help.stderr, "");
 
   const bad = await outside("npx", ["tulle", "demmo"], at.path);
   assert.is(bad.code, 2);
   assert.match(bad.stderr, "demo");
 
-  const demo = await outside("npx", ["tulle", "demo", "--duration", "10s", "--json"], at.path);
+  const demo = await outside("npx", [
+    ...["tulle", "demo", "--duration", "10s", "--json"],
+    ...["--net", "127.95", "--admin", "127.0.0.1:0"],
+  ], at.path);
   assert.is(demo.code, 0, `${demo.stderr}\n${demo.stdout}`);
   const report = JSON.parse(demo.stdout);
   assert.equal(report.services.map((s: { name: string }) => s.name).sort(), [

@@ -2,7 +2,7 @@
 // dist/. Bundles, since Node strips no types under node_modules, and since one file starts sooner.
 // What a bundle reads at run time (filters/build, demo/mesh) is listed in package.json's `files`.
 
-import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Metafile } from "esbuild";
@@ -43,6 +43,8 @@ export async function buildPackage(root: string): Promise<{ path: string; bytes:
     metafile: true,
     logLevel: "silent",
   });
+  // Read by the control plane beside its bundle.
+  await cp(join(root, "src/dashboard"), join(dist, "dashboard"), { recursive: true });
   await writeFile(join(dist, "THIRD-PARTY.txt"), await notices(root, metafile));
   const files = Object.keys(ENTRIES).map((out) => join(dist, `${out}.js`));
   return await Promise.all(

@@ -27,7 +27,7 @@ export function entryPath(name: EntryName): string {
 }
 
 /** The folder of the dashboard's pages, as `src/control/main.ts` finds it beside itself. */
-export const DASHBOARD = PACKAGE_ROOT + (SOURCES ? "src/dashboard" : "dashboard");
+export const DASHBOARD = PACKAGE_ROOT + (SOURCES ? "src/dashboard" : "dist/dashboard");
 
 /**
  * Where Node keeps what it made of the sources, so that stripping types is paid for once and not by

@@ -88,11 +88,10 @@ export class GrpcSession {
         if (this.#current === ready) this.#current = null;
       };
       session.once("connect", () => resolve(session));
-      // Calls on it go on; new ones get a new connection.
-      session.once("goaway", () => {
-        forget();
-        session.close();
-      });
+      // Calls on it go on; new ones get a new connection. The server ends this one when they are done:
+      // closing it here sends a GOAWAY too, on which Deno's HTTP/2 aborts the process when a stream
+      // closes at that moment.
+      session.once("goaway", forget);
       session.once("close", () => {
         stopPings();
         this.#all.delete(session);

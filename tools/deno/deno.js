@@ -4,7 +4,7 @@
 
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 
 const libc = process.platform === "linux" ? "-glibc" : "";
@@ -25,7 +25,12 @@ if (deno === null) {
   console.error(`deno: the package ${name} is not installed: run npm ci without --omit=optional`);
   process.exit(1);
 }
-const child = spawn(deno, process.argv.slice(2), { stdio: "inherit" });
+// The binary's own folder first, so that a right to run `deno` is a right to run this one.
+const PATH = dirname(deno) + delimiter + (process.env.PATH ?? "");
+const child = spawn(deno, process.argv.slice(2), {
+  stdio: "inherit",
+  env: { ...process.env, PATH },
+});
 child.on("error", (e) => {
   console.error(`deno: cannot start ${deno}: ${e.message}`);
   process.exit(1);
