@@ -64,11 +64,19 @@ export interface Driver {
   pause(ch: Chan): void;
   /** Feeds what was kept, then reads on. */
   resume(ch: Chan): void;
+  /** Counts the channel's bytes from now on; what TLS adds is not counted. */
+  meter(ch: Chan, meter: Meter): void;
   /** Addresses and identity; valid from `opened` on. */
   peer(ch: Chan): Peer;
   readonly timers: TimerWheel;
   /** Milliseconds with fractions, read once a turn. */
   readonly now: number;
+}
+
+/** Who counts a channel's bytes; one for many channels. */
+export interface Meter {
+  read(bytes: number): void;
+  wrote(bytes: number): void;
 }
 
 /** A protocol on one channel. */

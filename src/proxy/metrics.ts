@@ -1,6 +1,7 @@
 // The proxy's metrics: every family it has, and the few objects through which layers count. Families
 // and labels are Linkerd's, so that its dashboards and CLI read them.
 
+import type { Meter } from "../core/driver.ts";
 import { type Family, type Labels, Sheet } from "../core/sheet.ts";
 
 /** Linkerd's latency buckets, in milliseconds. */
@@ -60,6 +61,12 @@ export class ProxyMetrics {
   readonly tcpOpen = this.#family("tcp_open_total", "counter", "Connections opened");
   readonly tcpOpenNow = this.#family("tcp_open_connections", "gauge", "Connections open now");
   readonly tcpClose = this.#family("tcp_close_total", "counter", "Connections closed");
+  readonly tcpRead = this.#family("tcp_read_bytes_total", "counter", "Bytes read from connections");
+  readonly tcpWrite = this.#family(
+    "tcp_write_bytes_total",
+    "counter",
+    "Bytes written to connections",
+  );
   readonly inboundErrors = this.#family(
     "inbound_http_errors_total",
     "counter",
@@ -244,18 +251,30 @@ export class RouteSeries {
 }
 
 /** `tcp_*` of one side of a connection. Target rate. */
-export class ConnectionSeries {
+export class ConnectionSeries implements Meter {
   readonly #m: ProxyMetrics;
   readonly #open: number;
   readonly #now: number;
   readonly #labels: Labels;
+  readonly #read: number;
+  readonly #write: number;
   #closed = -1;
 
   constructor(metrics: ProxyMetrics, labels: Labels) {
     this.#m = metrics;
     this.#labels = labels;
+    this.#read = metrics.sheet.cell(metrics.tcpRead, labels);
+    this.#write = metrics.sheet.cell(metrics.tcpWrite, labels);
     this.#open = metrics.sheet.cell(metrics.tcpOpen, labels);
     this.#now = metrics.sheet.cell(metrics.tcpOpenNow, labels);
+  }
+
+  read(bytes: number): void {
+    this.#m.sheet.add(this.#read, bytes);
+  }
+
+  wrote(bytes: number): void {
+    this.#m.sheet.add(this.#write, bytes);
   }
 
   opened(): void {

@@ -3,7 +3,7 @@
 
 import type net from "node:net";
 import { normalizeIp } from "../core/addr.ts";
-import type { Chan, ChanError, Core, Peer, PeerTls } from "../core/driver.ts";
+import type { Chan, ChanError, Core, Meter, Peer, PeerTls } from "../core/driver.ts";
 import type { Timer } from "../core/timers.ts";
 
 const MAX_CHANNELS = 1 << 20;
@@ -31,6 +31,7 @@ export class NetChan {
   closeAfter = false;
   why: ChanError | null = null;
   timeout: Timer | null = null;
+  meter: Meter | null = null;
 
   /** Keeps what a core left; returns how many bytes are kept now. */
   keep(buf: Uint8Array, from: number, to: number): number {
@@ -106,6 +107,7 @@ export class NetChans {
     c.out = null;
     c.outTo = 0;
     c.why = null;
+    c.meter = null;
     c.timeout = null; // its closure belongs to the old connection
     this.#open--;
     this.#free.push(c.id % MAX_CHANNELS);

@@ -10,6 +10,7 @@ import type {
   ConnectTo,
   Core,
   Driver,
+  Meter,
   Out,
   Peer,
   PeerTls,
@@ -211,6 +212,11 @@ export class NetDriver implements Driver {
     c.socket?.resume();
   }
 
+  meter(ch: Chan, meter: Meter): void {
+    const c = this.#get(ch);
+    if (c !== null) c.meter = meter;
+  }
+
   peer(ch: Chan): Peer {
     const c = this.#get(ch);
     if (c === null || c.peer === null) throw new Error("the channel is not open");
@@ -337,6 +343,7 @@ export class NetDriver implements Driver {
   // --- bytes in -----------------------------------------------------------------------------------
 
   #deliver(c: NetChan, buf: Uint8Array, from: number, to: number): void {
+    c.meter?.read(to - from);
     if (c.keptTo > c.keptFrom || c.paused) {
       this.#keep(c, buf, from, to);
       if (!c.paused) this.#feedKept(c);
@@ -395,6 +402,7 @@ export class NetDriver implements Driver {
     if (socket === null || out === null || outTo === 0) return;
     c.outTo = 0;
     c.out = null;
+    c.meter?.wrote(outTo);
     const view = out.subarray(0, outTo);
     if (c.isTls) {
       // TLS finishes a write later: give it bytes of its own, so that the slot is free at once.

@@ -9,6 +9,7 @@ import type {
   ConnectTo,
   Core,
   Driver,
+  Meter,
   Out,
   Peer,
 } from "../../src/core/driver.ts";
@@ -30,6 +31,7 @@ export class TestPeer {
   full = false;
   kept = new Uint8Array(0);
   fin = false;
+  meter: Meter | null = null;
 
   constructor(ch: Chan, core: Core, to: ConnectTo | null, peer: Peer) {
     this.ch = ch;
@@ -85,6 +87,7 @@ export class MemoryDriver implements Driver {
   /** The peer sends; text is latin-1. */
   feed(p: TestPeer, data: string | Uint8Array): void {
     const bytes = typeof data === "string" ? Uint8Array.from(data, (c) => c.charCodeAt(0)) : data;
+    p.meter?.read(bytes.length);
     const joined = new Uint8Array(p.kept.length + bytes.length);
     joined.set(p.kept);
     joined.set(bytes, p.kept.length);
@@ -122,6 +125,7 @@ export class MemoryDriver implements Driver {
 
   send(ch: Chan, buf: Uint8Array, from: number, to: number): boolean {
     const p = this.#peer(ch);
+    p.meter?.wrote(to - from);
     for (let i = from; i < to; i++) p.sent += String.fromCharCode(buf[i] as number);
     return !p.full;
   }
@@ -163,6 +167,10 @@ export class MemoryDriver implements Driver {
       this.#feedKept(p);
       if (p.fin && !p.paused) p.core?.ended(p.ch);
     });
+  }
+
+  meter(ch: Chan, meter: Meter): void {
+    this.#peer(ch).meter = meter;
   }
 
   peer(ch: Chan): Peer {

@@ -19,7 +19,7 @@ export interface ClientOwner {
   readonly preface: Uint8Array | null;
   readonly maxHeadBytes: number;
   /** The connection is up. */
-  connected(): void;
+  connected(ch: Chan): void;
   /** No connection could be made. */
   unreachable(): void;
   /** The response head arrived `ms` after the request was sent. */
@@ -155,7 +155,7 @@ export class Http1Client implements Core, Sink {
   opened(ch: Chan): void {
     this.#ch = ch;
     this.#open = true;
-    this.#owner.connected();
+    this.#owner.connected(ch);
     const { preface } = this.#owner;
     if (preface !== null) this.#driver.send(ch, preface, 0, preface.length);
     const x = this.#x;

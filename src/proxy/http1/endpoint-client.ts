@@ -1,7 +1,7 @@
 // The HTTP/1 connections to one endpoint: idle ones are kept and taken newest first, so that the
 // warm ones stay warm and the others age out.
 
-import type { ConnectTo, Driver } from "../../core/driver.ts";
+import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
@@ -23,7 +23,7 @@ export interface EndpointClientOptions {
 
 /** What happens to an endpoint's load; the balancer listens. */
 export interface LoadListener {
-  connected(): void;
+  connected(ch: Chan): void;
   disconnected(): void;
   /** No connection could be made. */
   unreachable(): void;
@@ -90,8 +90,8 @@ export class EndpointClient implements ClientOwner {
     this.#load.answered(ms);
   }
 
-  connected(): void {
-    this.#load.connected();
+  connected(ch: Chan): void {
+    this.#load.connected(ch);
   }
 
   disconnected(): void {

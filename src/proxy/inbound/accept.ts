@@ -33,12 +33,12 @@ export class Inbound {
   }
 
   /** The core of a new connection. */
-  readonly accept = (_ch: Chan, peer: Peer): Core => {
+  readonly accept = (ch: Chan, peer: Peer): Core => {
     const { metrics, fixedPort } = this.#o;
     if (peer.tls !== null) metrics.mtlsConnections++;
     else metrics.plaintextConnections++;
     if (fixedPort !== null && peer.tls?.alpn == null) {
-      return this.#serve(fixedPort, "http1", peer);
+      return this.#serve(ch, fixedPort, "http1", peer);
     }
     if (peer.tls === null) {
       return this.#refuse(peer, "not mesh TLS");
@@ -50,7 +50,7 @@ export class Inbound {
       if (header.name !== "") return this.#refuse(peer, "this proxy is no gateway");
       if (header.protocol === "http2") return this.#refuse(peer, "HTTP/2 is not spoken yet");
       const port = fixedPort ?? header.port;
-      return this.#serve(port, header.protocol, peer);
+      return this.#serve(ch, port, header.protocol, peer);
     });
   };
 
@@ -66,7 +66,7 @@ export class Inbound {
     return new Refuse(this.#o.driver);
   }
 
-  #serve(portNumber: number, protocol: "http1" | "opaque", peer: Peer): Core {
+  #serve(ch: Chan, portNumber: number, protocol: "http1" | "opaque", peer: Peer): Core {
     const port = this.#port(portNumber);
     if (port === null) {
       return this.#refuse(peer, `port ${portNumber} is over the limit of ${MAX_PORTS} ports`);
@@ -78,6 +78,7 @@ export class Inbound {
       tls: peer.tls,
     };
     const series = port.connections(peer.tls);
+    this.#o.driver.meter(ch, series);
     if (protocol === "http1") {
       const service = inboundStack(port, conn);
       return counted(series, new Http1Server(this.#o.driver, conn, { ...this.#o.server, service }));

@@ -74,7 +74,10 @@ export class InboundPort {
       maxIdle: o.maxIdle,
       maxOpen: o.maxInFlight,
     }, {
-      connected: () => tcp.opened(),
+      connected: (ch) => {
+        tcp.opened();
+        o.driver.meter(ch, tcp);
+      },
       disconnected: () => tcp.closed(),
       unreachable: () => {},
       started: () => {},

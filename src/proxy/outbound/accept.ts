@@ -28,7 +28,8 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     tls: "no_identity",
     no_tls_reason: "loopback",
   });
-  return (_ch, peer) => {
+  return (ch, peer) => {
+    o.driver.meter(ch, series);
     const conn: ConnInfo = {
       direction: "outbound",
       remote: peer.remote,

@@ -2,7 +2,7 @@
 // Lives as long as it is in the set, across snapshots.
 
 import type { Backoff } from "../../core/clock.ts";
-import type { ConnectTo, Driver } from "../../core/driver.ts";
+import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { Labels } from "../../core/sheet.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
@@ -108,7 +108,8 @@ export class EndpointState implements LoadListener {
     this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
   }
 
-  connected(): void {
+  connected(ch: Chan): void {
+    this.#o.driver.meter(ch, this.#tcp);
     if (this.#waitMs > 0) {
       this.#backoff.reset();
       this.#waitMs = 0;

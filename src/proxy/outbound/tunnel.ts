@@ -81,7 +81,7 @@ class TunnelClient implements Core, Sink {
     const { ewma, endpoint, connect } = this.#endpoint;
     ewma.pending--;
     ewma.observe(this.#driver.now - this.#startedMs, this.#driver.now);
-    this.#endpoint.connected();
+    this.#endpoint.connected(ch);
     const preface = prefaceFor(endpoint, connect, "opaque");
     if (preface !== null) this.#driver.send(ch, preface, 0, preface.length);
     const reply = this.#reply as Reply;

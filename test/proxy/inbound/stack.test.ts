@@ -289,6 +289,26 @@ test("opaque TCP passes in both directions with half-closes", async () => {
   assert.ok(client.shutdown);
 });
 
+test("connections and their bytes are counted on both sides", () => {
+  const f = fixture(snapshot(ONLY_WEB));
+  const client = f.connect(meshed("web.shop"));
+  f.driver.feed(client, header("http1"));
+  f.driver.feed(client, GET);
+  f.driver.open(f.app());
+  f.driver.feed(f.app(), OK);
+  const of = (name: string, peer: string) =>
+    Number(f.metric(name).find((line) => line.includes(`peer="${peer}"`))?.split(" ").at(-1));
+  assert.is(of("tcp_open_total", "src"), 1);
+  assert.is(of("tcp_open_connections", "dst"), 1);
+  assert.is(of("tcp_read_bytes_total", "src"), GET.length);
+  assert.is(of("tcp_write_bytes_total", "src"), OK.length);
+  assert.is(of("tcp_read_bytes_total", "dst"), OK.length);
+  assert.is(of("tcp_write_bytes_total", "dst"), `${GET}l5d-client-id: web.shop\r\n`.length);
+  f.driver.end(client);
+  assert.is(of("tcp_open_connections", "src"), 0);
+  assert.is(of("tcp_close_total", "src"), 1);
+});
+
 test("opaque TCP of a client that may not is closed, and ended when the policy says so later", () => {
   const f = fixture(snapshot(ONLY_WEB));
   const denied = f.connect(meshed("vote.shop"));
