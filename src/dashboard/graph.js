@@ -2,12 +2,13 @@
 // mutual TLS. Placed again only when nodes, edges or the width change; figures change in place.
 
 import { h, keyed, s, setAttribute, setText } from "./dom.js";
+import { edgeKey, pathOf, placeOf, point } from "./edge-path.js";
 import { duration, health, percent, rate } from "./format.js";
 import { layout } from "./layout.js";
 
 /**
  * @import { EdgeView, ServiceView, Snapshot } from "../api/admin.ts"
- * @import { Layout, Place } from "./layout.js"
+ * @import { Layout } from "./layout.js"
  */
 
 /**
@@ -22,7 +23,6 @@ const COLUMNS = [
 ];
 const ROWS = { vertical: true, nodeWidth: 140, nodeHeight: 70, gapAlong: 62, gapAcross: 18 };
 const MARGIN = 18;
-const ARROW = 5;
 
 const LOCK = "M3.5 6V4.2a2.5 2.5 0 0 1 5 0V6M2.5 6h7v5h-7z";
 const OPEN_LOCK = "M3.5 6V4.2a2.5 2.5 0 0 1 4.9-.7M2.5 6h7v5h-7z";
@@ -70,7 +70,7 @@ export function graph(container) {
       setAttribute(svg, "height", hgt);
     }
     const at = placed;
-    const lines = edges.map((edge) => ({ ...edge, ...route(edge, edges, at) }));
+    const lines = edges.map((edge) => ({ ...edge, ...pathOf(edge, edges, at) }));
     drawEdges(lines);
     drawLabels(lines);
     drawNodes(ids.map((id) => ({
@@ -90,127 +90,8 @@ export function graph(container) {
   return { update };
 }
 
-/** @param {{ from: string, to: string }} edge */
-const edgeKey = (edge) => `${edge.from} ${edge.to}`;
-
 /** @param {string} id */
 const nameOf = (id) => id.slice(id.indexOf("/") + 1);
-
-/**
- * The way of an edge. Several edges of one node leave and arrive side by side, in the order of where
- * they go, so that they do not cross at once.
- * @param {EdgeView} edge
- * @param {readonly EdgeView[]} edges
- * @param {Layout} at
- */
-function route(edge, edges, at) {
-  const size = at.sizes;
-  const from = placeOf(at, edge.from);
-  const to = placeOf(at, edge.to);
-  const across = at.sizes.vertical ? "x" : "y";
-  const side = at.sizes.vertical ? size.nodeWidth : size.nodeHeight;
-  const out = spread(
-    edges.filter((e) => e.from === edge.from),
-    edge,
-    (e) => placeOf(at, e.to)[across],
-    side,
-  );
-  const into = spread(
-    edges.filter((e) => e.to === edge.to),
-    edge,
-    (e) => placeOf(at, e.from)[across],
-    side,
-  );
-  const back = to.layer <= from.layer;
-  const start = at.sizes.vertical
-    ? { x: from.x + size.nodeWidth / 2 + out, y: from.y + (back ? 0 : size.nodeHeight) }
-    : { x: from.x + (back ? 0 : size.nodeWidth), y: from.y + size.nodeHeight / 2 + out };
-  const end = at.sizes.vertical
-    ? { x: to.x + size.nodeWidth / 2 + into, y: to.y + (back ? size.nodeHeight : 0) }
-    : { x: to.x + (back ? size.nodeWidth : 0), y: to.y + size.nodeHeight / 2 + into };
-  const tip = { ...end };
-  const turn = back ? -1 : 1;
-  // The line ends in the arrow, not under its tip.
-  end[at.sizes.vertical ? "y" : "x"] -= turn * ARROW;
-  const passed = at.ways.get(edgeKey(edge)) ?? [];
-  const depth = at.sizes.vertical ? { x: 0, y: size.nodeHeight } : { x: size.nodeWidth, y: 0 };
-  let path = `M${p(start)}`;
-  let mid = null;
-  let at1 = start;
-  for (const way of passed) {
-    const part = curve(at1, way, at.sizes.vertical, false);
-    at1 = { x: way.x + depth.x, y: way.y + depth.y };
-    path += `${part.path}L${p(at1)}`;
-    mid ??= part.mid;
-  }
-  const last = curve(at1, end, at.sizes.vertical, back);
-  return {
-    path: path + last.path,
-    mid: mid ?? last.mid,
-    arrow: arrow(tip, at.sizes.vertical, turn),
-  };
-}
-
-/**
- * A curve that leaves and arrives along the layers.
- * @param {{ x: number, y: number }} start
- * @param {{ x: number, y: number }} end
- * @param {boolean} vertical
- * @param {boolean} back
- */
-function curve(start, end, vertical, back) {
-  const length = Math.abs(vertical ? end.y - start.y : end.x - start.x);
-  const bend = back ? -Math.max(60, length / 2) : length / 2;
-  const c1 = vertical ? { x: start.x, y: start.y + bend } : { x: start.x + bend, y: start.y };
-  const c2 = vertical ? { x: end.x, y: end.y - bend } : { x: end.x - bend, y: end.y };
-  return {
-    path: `C${p(c1)} ${p(c2)} ${p(end)}`,
-    mid: {
-      x: (start.x + 3 * c1.x + 3 * c2.x + end.x) / 8,
-      y: (start.y + 3 * c1.y + 3 * c2.y + end.y) / 8,
-    },
-  };
-}
-
-/**
- * @param {{ x: number, y: number }} tip
- * @param {boolean} vertical
- * @param {number} turn
- */
-function arrow(tip, vertical, turn) {
-  const base = turn * ARROW * 1.4;
-  const [a, b] = vertical
-    ? [{ x: tip.x - 4, y: tip.y - base }, { x: tip.x + 4, y: tip.y - base }]
-    : [{ x: tip.x - base, y: tip.y - 4 }, { x: tip.x - base, y: tip.y + 4 }];
-  return `M${p(tip)}L${p(a)}L${p(b)}Z`;
-}
-
-/** @param {{ x: number, y: number }} point */
-const p = ({ x, y }) => `${x.toFixed(1)} ${y.toFixed(1)}`;
-
-/**
- * @param {Layout} at
- * @param {string} id
- * @returns {Place}
- */
-function placeOf(at, id) {
-  return at.places.get(id) ?? { x: 0, y: 0, layer: 0 };
-}
-
-/**
- * How far from the middle of the side, within half of it.
- * @param {readonly EdgeView[]} edges
- * @param {EdgeView} edge
- * @param {(edge: EdgeView) => number} order
- * @param {number} side
- */
-function spread(edges, edge, order, side) {
-  const sorted = edges.toSorted((a, b) =>
-    order(a) - order(b) || (edgeKey(a) < edgeKey(b) ? -1 : 1)
-  );
-  const step = Math.min(14, side / 2 / sorted.length);
-  return (sorted.findIndex((e) => edgeKey(e) === edgeKey(edge)) - (sorted.length - 1) / 2) * step;
-}
 
 /** @returns {{ element: SVGGElement, update: (line: Line) => void }} */
 function edgeLine() {
@@ -245,7 +126,7 @@ function edgeLabel() {
       const label = line.rps > 0 ? rate(line.rps) : `${line.connections} open`;
       const secure = line.mtls === 1;
       const width = 30 + label.length * 6.4;
-      setAttribute(element, "transform", `translate(${p(line.mid)})`);
+      setAttribute(element, "transform", `translate(${point(line.mid)})`);
       setAttribute(back, "x", -width / 2);
       setAttribute(back, "width", width);
       setAttribute(icon, "d", secure ? LOCK : OPEN_LOCK);
@@ -283,7 +164,7 @@ function nodeCard() {
     element,
     update(node) {
       const size = node.layout.sizes;
-      setAttribute(element, "transform", `translate(${p(placeOf(node.layout, node.id))})`);
+      setAttribute(element, "transform", `translate(${point(placeOf(node.layout, node.id))})`);
       setAttribute(box, "width", size.nodeWidth);
       setAttribute(box, "height", size.nodeHeight);
       setAttribute(bar, "height", size.nodeHeight - 28);

@@ -1,5 +1,5 @@
-// Takes pictures of the page with fixture data: `node test/dashboard/screenshot.ts FOLDER`. The one in
-// docs/images is `light.png` of these.
+// Takes pictures of the page with fixture data, to look at after a change of it: light, dark and on a
+// phone. `node test/dashboard/screenshot.ts FOLDER`. (docs/images/dashboard.png shows the demo.)
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { formatSocketAddr } from "../../src/core/addr.ts";

@@ -16,6 +16,7 @@ export const DASHBOARD_FILES = [
   "icon.svg",
   "app.js",
   "dom.js",
+  "edge-path.js",
   "filters.js",
   "format.js",
   "graph.js",
