@@ -5,11 +5,11 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
 import type { CompilerApi } from "../../wasm/sdk/ast.ts";
 import { SDK_PATH } from "../../wasm/sdk/surface.ts";
 import { FilterTransform } from "../../wasm/sdk/transform.ts";
+import { PACKAGE_ROOT } from "./entries.ts";
 
 /** What is used of the package `assemblyscript/asc`. */
 interface Asc {
@@ -41,19 +41,22 @@ export interface CompilerOptions {
   readonly build?: string;
 }
 
+/** The map is written apart: the section that names it is taken out, so that modules stay as they are. */
+const MAP_NAME = "out.wasm.map";
+
 const FLAGS = [
   "-O3",
   "--runtime=incremental",
   "--enable=reference-types",
   "--exportStart=_initialize",
   "--debug",
+  "--sourceMap=" + MAP_NAME,
   "--noColors",
 ];
 
 /** A compiler. Loads AssemblyScript at the first use; compiles one filter at a time. */
 export function createCompiler(options: CompilerOptions = {}): FilterCompiler {
-  const sdkDir = options.sdkDir ??
-    fileURLToPath(new URL("../../wasm/sdk/assembly", import.meta.url));
+  const sdkDir = options.sdkDir ?? join(PACKAGE_ROOT, "wasm", "sdk", "assembly");
   let last: Promise<unknown> = Promise.resolve();
   return {
     compile(entry) {
@@ -76,6 +79,7 @@ async function compile(
   const sources = new Map<string, string>();
   const errors: string[] = [];
   let wasm: Uint8Array | null = null;
+  let map = "";
   let said = "";
   const keep = {
     write: (text: string) => {
@@ -98,6 +102,7 @@ async function compile(
     },
     writeFile: (name, contents) => {
       if (name === "out.wasm") wasm = contents as Uint8Array;
+      if (name === MAP_NAME) map = String(contents);
     },
     listFiles: () => [],
     reportDiagnostic: (diagnostic) => {
@@ -111,8 +116,39 @@ async function compile(
   if (error !== null || wasm === null) {
     return { errors: [`${entry}: ${error?.message ?? said.trim()}`] };
   }
-  const bytes = new Uint8Array(wasm);
-  return { wasm: bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
+  const bytes = withoutMapSection(wasm);
+  return {
+    wasm: bytes,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    sourceMap: tidy(map),
+  };
+}
+
+/** The module without the custom section that names the map. */
+function withoutMapSection(wasm: Uint8Array): Uint8Array {
+  for (let from = 8, next = from; from < wasm.length; from = next) {
+    next = from + 1;
+    let size = 0;
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = wasm[next++] ?? 0;
+      size += (byte & 0x7f) * 2 ** shift;
+      more = byte >= 0x80;
+    }
+    const name = new TextDecoder("latin1").decode(wasm.subarray(next + 1, next + 17));
+    next += size;
+    if (wasm[from] !== 0 || name !== "sourceMappingURL") continue;
+    const bytes = new Uint8Array(wasm.length - (next - from));
+    bytes.set(wasm.subarray(0, from));
+    bytes.set(wasm.subarray(next), from);
+    return bytes;
+  }
+  throw new Error("The compiler did not name its map in the module");
+}
+
+/** The map without the sources' text; their paths are relative to the filter's main source. */
+function tidy(map: string): string {
+  const { version, sources, names, mappings } = JSON.parse(map) as Record<string, unknown>;
+  return JSON.stringify({ version, sources, names, mappings });
 }
 
 /** `file:line:column: message`. */

@@ -165,4 +165,6 @@ export interface FilterCompiler {
 export interface CompiledFilter {
   readonly wasm: Uint8Array;
   readonly sha256: string;
+  /** Source map (version 3), which no module carries; sources are relative to the main source. */
+  readonly sourceMap?: string;
 }
