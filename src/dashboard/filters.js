@@ -118,7 +118,7 @@ function filterCard(rollOut) {
       failure.hidden = failed === undefined;
       setText(failure, failed === undefined ? "" : `In ${failed.proxy}: ${failed.lastError}`);
       calls.say(count(filter.calls), rate(callsPerSecond));
-      cost.say(nanoseconds(filter.nsPerCall), "on average");
+      cost.say(nanoseconds(filter.nsPerCall), "median");
       traps.say(
         count(filter.traps),
         filter.traps === 0 ? "none" : "the newest below",
