@@ -146,7 +146,7 @@ test("children end when their parent is killed", async () => {
       JSON.stringify(new URL("../../src/runtime/children.ts", import.meta.url).href)
     };
     const group = new ChildGroup({ tether: ${JSON.stringify(TETHER)}, compileCache: null }, {
-      line: (child, _, line) => { if (line === "up") setTimeout(() => console.log(child.pid), 300); },
+      line: (child, _, line) => { if (line === "up") setTimeout(() => console.log(String(child.pid)), 300); },
       died: () => {},
     });
     group.start({ name: "hold", entry: ${JSON.stringify(dir.join("hold.ts"))}, args: [], env: {},
