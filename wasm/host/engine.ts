@@ -22,6 +22,7 @@ import { Guest } from "./guest.ts";
 import type { World } from "./hostcalls.ts";
 import { type LoadedModule, loadModule } from "./load.ts";
 import { MetricStore } from "./metrics.ts";
+import { type Locate, placesOf } from "./trap.ts";
 import { describe, FilterPlan } from "./plan.ts";
 import {
   type Bounds,
@@ -37,6 +38,8 @@ export interface EngineOptions {
   readonly log?: Logger;
   /** At least 0, less than 1. */
   readonly random?: () => number;
+  /** Says `file:line:column` of a place in a module, where somebody has its source map. */
+  readonly locate?: Locate;
 }
 
 const MAX_FUEL_PER_HOOK = 1_000_000_000;
@@ -54,6 +57,7 @@ export function createEngine(options: EngineOptions): FilterEngine {
 
 class Engine implements FilterEngine {
   readonly #world: World;
+  readonly #locate: Locate | null;
   readonly #store = new MetricStore();
   readonly #modules = new Map<string, LoadedModule>();
   readonly #units = new Map<string, WeakRef<FilterUnit>>();
@@ -65,7 +69,8 @@ class Engine implements FilterEngine {
     },
   );
 
-  constructor({ clock, log = SILENT, random = Math.random }: EngineOptions) {
+  constructor({ clock, log = SILENT, random = Math.random, locate }: EngineOptions) {
+    this.#locate = locate ?? null;
     let second = -1;
     let lines = 0;
     this.#world = {
@@ -115,7 +120,15 @@ class Engine implements FilterEngine {
     const { manifest, parsed, module } = loaded;
     const config = readConfig(ref.config, manifest);
     const info = describe(manifest, parsed.exports, digest, bytes.length, config.headers);
-    const plan = new FilterPlan(ref, info, module, manifest, config, bounds.fuelPerHook);
+    const plan = new FilterPlan(
+      ref,
+      info,
+      module,
+      manifest,
+      config,
+      bounds.fuelPerHook,
+      placesOf(digest, loaded.moved, this.#locate),
+    );
     new Guest(plan, this.#world); // the canary: starts and configures, or throws
     return plan;
   }

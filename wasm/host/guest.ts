@@ -78,7 +78,9 @@ export class Guest {
     } catch (thrown) {
       if (thrown instanceof ConfigRefusal) throw new FilterRefused(thrown.message);
       const left = fuel === null ? 0 : Number(fuel.value);
-      throw new FilterRefused(trapOf(thrown, hook, left, DEFAULT_FUEL_TO_START).reason);
+      throw new FilterRefused(
+        trapOf(thrown, hook, left, DEFAULT_FUEL_TO_START, plan.places).reason,
+      );
     }
     const find = (name: string) => (this.exports[name] as Hook | undefined) ?? null;
     this.#request = find(HOOK_EXPORTS.request);

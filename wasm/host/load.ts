@@ -8,12 +8,15 @@ import { readManifest } from "./manifest.ts";
 import { type ParsedModule, parseModule } from "./parse.ts";
 import { COMPILE_OPTIONS } from "./plan.ts";
 import { type Bounds, rewriteModule } from "./rewrite.ts";
+import { OffsetMap } from "./source-map.ts";
 
 /** A module that may be instantiated. */
 export interface LoadedModule {
   readonly module: WebAssembly.Module;
   readonly manifest: Manifest;
   readonly parsed: ParsedModule;
+  /** Where the code came from. */
+  readonly moved: OffsetMap;
 }
 
 /** Throws `FilterRefused` with what was found, where, and what is allowed. */
@@ -21,10 +24,11 @@ export async function loadModule(bytes: Uint8Array, bounds: Bounds): Promise<Loa
   const parsed = parseModule(bytes);
   const manifest = readManifest(parsed.manifest);
   checkBorder(parsed, manifest);
-  const rewritten = rewriteModule(parsed, bounds);
+  const moved = new OffsetMap();
+  const rewritten = rewriteModule(parsed, bounds, true, moved);
   try {
     const module = await WebAssembly.compile(rewritten, COMPILE_OPTIONS);
-    return { module, manifest, parsed };
+    return { module, manifest, parsed, moved };
   } catch (cause) {
     throw new FilterRefused(`is not a valid module: ${errorText(cause)}`, { cause });
   }

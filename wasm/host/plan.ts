@@ -5,6 +5,7 @@ import type { FilterRef, ModuleInfo, PreparedFilter } from "../../src/core/filte
 import { type HeaderEdit, type HeaderName, headerName } from "../../src/core/head.ts";
 import { ABI, HOOK_EXPORTS, type HookName, type Manifest } from "../abi.ts";
 import type { ConfigValues } from "./config.ts";
+import { NOWHERE, type Places } from "./trap.ts";
 
 /** Compile options of every filter module. */
 export const COMPILE_OPTIONS: { builtins: ["js-string"]; importedStringConstants: string } = {
@@ -20,6 +21,8 @@ export class FilterPlan implements PreparedFilter {
   readonly manifest: Manifest;
   readonly config: ConfigValues;
   readonly fuelPerHook: number;
+  /** For the reason of a trap. */
+  readonly places: Places;
   /** Equal for filters that may share an instance. */
   readonly key: string;
   readonly headers: readonly HeaderName[];
@@ -43,6 +46,7 @@ export class FilterPlan implements PreparedFilter {
     manifest: Manifest,
     config: ConfigValues,
     fuelPerHook: number,
+    places: Places = NOWHERE,
   ) {
     this.ref = ref;
     this.info = info;
@@ -50,6 +54,7 @@ export class FilterPlan implements PreparedFilter {
     this.manifest = manifest;
     this.config = config;
     this.fuelPerHook = fuelPerHook;
+    this.places = places;
     const { name, sha256, failurePolicy, memoryPages } = ref;
     const text = Array.from(ref.config, (b) => String.fromCharCode(b)).join("");
     this.key = JSON.stringify([name, sha256, failurePolicy, fuelPerHook, memoryPages, text]);

@@ -6,6 +6,7 @@ import { FilterRefused } from "../../src/core/filter.ts";
 import { HOOK_EXPORTS, type HookName, METRIC_EXPORT, STRING_MODULE } from "../abi.ts";
 import { type FunctionCost, scanFunction, settleCalls } from "./fuel.ts";
 import { type Body, type Import, type Limits, MODULE_LIMITS, type ParsedModule } from "./parse.ts";
+import type { OffsetMap } from "./source-map.ts";
 import { Writer } from "./writer.ts";
 
 /** Exports that the rewriter adds. */
@@ -38,11 +39,15 @@ const HOST_CALL_COST = 50;
 const STRING_CALL_COST = 4;
 const STRING_COMPARE_COST = 100;
 
-/** The module with bounds in it. Without `meter` it is only made linkable, for comparison in tests. */
+/**
+ * The module with bounds in it. Without `meter` it is only made linkable, for comparison in tests.
+ * `moved` is filled with where code went.
+ */
 export function rewriteModule(
   module: ParsedModule,
   bounds: Bounds,
   meter = true,
+  moved: OffsetMap | null = null,
 ): Uint8Array<ArrayBuffer> {
   const costs = meter ? module.bodies.map((body) => scanFunction(module.bytes, body)) : [];
   if (meter) {
@@ -62,7 +67,9 @@ export function rewriteModule(
   out.section(7, exportsOf(module, wrapped, fuel));
   copy(out, module, 9);
   copy(out, module, 12);
-  out.section(10, codeOf(module, costs, wrapped, fuel, bounds));
+  const code = codeOf(module, costs, wrapped, fuel, bounds, moved);
+  out.section(10, code);
+  moved?.relativeTo(out.length - code.length);
   copy(out, module, 11);
   if (module.names !== null) {
     const names = new Writer();
@@ -182,14 +189,18 @@ function codeOf(
   wrapped: readonly Wrapped[],
   fuel: number,
   bounds: Bounds,
+  moved: OffsetMap | null,
 ): Writer {
   const w = new Writer().u32(module.bodies.length + wrapped.length);
   module.bodies.forEach((body, i) => {
     const cost = costs[i];
+    const places: number[] = [];
     const code = cost === undefined || cost.isLeaf
-      ? plainBody(module.bytes, body)
-      : chargedBody(module, body, i, cost, fuel);
-    w.u32(code.length).bytes(code.view());
+      ? plainBody(module.bytes, body, places)
+      : chargedBody(module, body, i, cost, fuel, places);
+    w.u32(code.length);
+    moved?.addBody(places, w.length);
+    w.bytes(code.view());
   });
   for (const hook of wrapped) {
     const isStart = hook.hook === "start" || hook.hook === "configure";
@@ -199,8 +210,13 @@ function codeOf(
   return w;
 }
 
-function plainBody(bytes: Uint8Array, body: Body): Writer {
-  return new Writer().u32(body.groups).bytes(bytes.subarray(body.groupsFrom, body.to));
+/** Original offset and offset in what is written, in pairs, go to `places`; here and below. */
+function plainBody(bytes: Uint8Array, body: Body, places: number[]): Writer {
+  const w = new Writer().u32(body.groups).bytes(bytes.subarray(body.groupsFrom, body.from));
+  places.push(body.from, w.length);
+  w.bytes(bytes.subarray(body.from, body.to));
+  places.push(body.to, w.length);
+  return w;
 }
 
 function chargedBody(
@@ -209,6 +225,7 @@ function chargedBody(
   index: number,
   cost: FunctionCost,
   fuel: number,
+  places: number[],
 ): Writer {
   const { bytes } = module;
   const byLength = cost.points.some((p) => p.region < 0);
@@ -218,9 +235,11 @@ function chargedBody(
   const type = module.types[module.functions[module.importedFunctions + index] as number];
   const scratch = (type?.params.length ?? 0) + body.locals;
   let copied = body.from;
+  places.push(body.from, w.length);
   for (const point of cost.points) {
     w.bytes(bytes.subarray(copied, point.at));
     copied = point.at;
+    places.push(copied, w.length);
     if (point.region < 0) {
       w.byte(LOCAL_TEE).u32(scratch);
       w.byte(GLOBAL_GET).u32(fuel).byte(LOCAL_GET).u32(scratch);
@@ -232,8 +251,11 @@ function chargedBody(
     w.byte(0x6b).byte(GLOBAL_SET).u32(fuel); // i32.sub
     w.byte(GLOBAL_GET).u32(fuel).byte(I32_CONST).s32(0).byte(0x48); // i32.lt_s
     w.byte(0x04).byte(0x40).byte(0x00).byte(0x0b); // if unreachable end
+    places.push(copied, w.length);
   }
-  return w.bytes(bytes.subarray(copied, body.to));
+  w.bytes(bytes.subarray(copied, body.to));
+  places.push(body.to, w.length);
+  return w;
 }
 
 /** Sets the budget and calls the hook with its own arguments. */

@@ -1,5 +1,7 @@
 // Why a filter stopped, in one line with a name that people can act on.
 
+import { isLibrary, type OffsetMap, reasonPlace } from "./source-map.ts";
+
 /** Raised by a host function when a filter does what it may not; ends the filter's call. */
 export class HostTrap extends Error {
   constructor(message: string) {
@@ -23,18 +25,28 @@ export interface Trap {
 }
 
 /** Reads what was thrown out of a hook. `fuelLeft` is the fuel global's value afterwards. */
-export function trapOf(thrown: unknown, hook: string, fuelLeft: number, budget: number): Trap {
+export function trapOf(
+  thrown: unknown,
+  hook: string,
+  fuelLeft: number,
+  budget: number,
+  places: Places,
+): Trap {
   if (fuelLeft < 0) {
     return {
-      reason: `${hook} used more than ${budget} instructions (out of fuel)${where(thrown)}`,
+      reason: `${hook} used more than ${budget} instructions (out of fuel)${where(thrown, places)}`,
       isFuel: true,
     };
   }
   if (thrown instanceof RangeError && /call stack/i.test(thrown.message)) {
-    return { reason: `${hook} recursed without end (the stack is exhausted)`, isFuel: false };
+    const reason = `${hook} recursed without end (the stack is exhausted)`;
+    return { reason: reason + where(thrown, places), isFuel: false };
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return { reason: `${hook} trapped: ${printable(message)}${where(thrown)}`, isFuel: false };
+  return {
+    reason: `${hook} trapped: ${printable(message)}${where(thrown, places)}`,
+    isFuel: false,
+  };
 }
 
 /** One short line of ASCII: it ends in logs and in a header, and the filter may have written it. */
@@ -42,10 +54,45 @@ export function printable(text: string): string {
   return text.slice(0, 300).replace(/[^\x20-\x7e]+/g, " ");
 }
 
-/** The innermost function of the module on the stack, by the name section. */
-function where(thrown: unknown): string {
+/** Turns a place in the module that runs into one that its author knows. */
+export interface Places {
+  /** Offset in the original module, or -1. */
+  original(rewritten: number): number;
+  /** Where the function begins that has this original offset. */
+  bodyOf(original: number): number;
+  /** `file:line:column`, or null. */
+  source(original: number): string | null;
+}
+
+/** `file:line:column` of an offset in the original module, or null. `bodyFrom`: its function's begin. */
+export type Locate = (sha256: string, offset: number, bodyFrom: number) => string | null;
+
+/** For a module that was not loaded by its digest. */
+export const NOWHERE: Places = { original: (at) => at, bodyOf: (at) => at, source: () => null };
+
+/** The places of one module. */
+export function placesOf(sha256: string, moved: OffsetMap, locate: Locate | null): Places {
+  return {
+    original: (rewritten) => moved.toOriginal(rewritten),
+    bodyOf: (original) => moved.bodyOf(original),
+    source: (original) => locate?.(sha256, original, moved.bodyOf(original)) ?? null,
+  };
+}
+
+const FRAME = /^\s*at (?:(\S+) \()?wasm:\/\/[^)\s]*:wasm-function\[(\d+)\]:0x([0-9a-f]+)\)?$/gm;
+
+/** The innermost function on the stack that is not the library's, by the name section. */
+function where(thrown: unknown, places: Places): string {
   if (!(thrown instanceof Error) || thrown.stack === undefined) return "";
-  const m = /at (\S+) \(wasm:\/\/[^)]*:wasm-function\[\d+\]:0x([0-9a-f]+)\)/.exec(thrown.stack);
-  if (m === null) return "";
-  return `, in ${printable(m[1] ?? "")} (byte 0x${m[2]} of the rewritten module)`;
+  const frames = [...thrown.stack.matchAll(FRAME)].map(([, name, index, at]) => ({
+    name: name ?? `function ${index}`,
+    at: places.original(Number.parseInt(at ?? "", 16)),
+  })).filter((frame) => frame.at >= 0);
+  const frame = frames.find(({ name }) => !isLibrary(name)) ?? frames[0];
+  if (frame === undefined) return "";
+  const source = places.source(frame.at);
+  const place = source === null
+    ? reasonPlace(frame.at, places.bodyOf(frame.at))
+    : `at ${printable(source)}`;
+  return `, in ${printable(frame.name)} ${place}`;
 }

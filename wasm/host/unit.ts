@@ -164,7 +164,7 @@ export class FilterUnit {
 
   #trapped(thrown: unknown, hook: string, guest: Guest): void {
     const { counts, plan } = this;
-    const trap = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook);
+    const trap = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook, plan.places);
     counts.traps++;
     if (trap.isFuel) counts.fuelExhausted++;
     counts.lastError = trap.reason;
