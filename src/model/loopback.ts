@@ -9,9 +9,10 @@ const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
  *
  * Linkerd exempts all of 127.0.0.0/8. Here pods on one machine have addresses such as 127.77.1.2, so
  * only the two canonical loopback addresses and the pod itself count (docs/adr/0005-loopback.md).
+ * `podIps` null: there is no pod and nothing is exempt, as for `tulle proxy --identity`.
  */
-export function isPodLocal(ip: string, podIps: readonly string[]): boolean {
-  return LOOPBACK.includes(ip) || podIps.includes(ip);
+export function isPodLocal(ip: string, podIps: readonly string[] | null): boolean {
+  return podIps !== null && (LOOPBACK.includes(ip) || podIps.includes(ip));
 }
 
 /** The same as networks, for the authorization that admits what a pod says to itself. */

@@ -222,7 +222,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     metrics,
     sourceIp: null,
     // Every hop that has an identity is TLS, on loopback too: that is what was asked for.
-    podIps: [],
+    podIps: null,
     connectMs: 1000,
     poolIdleMs: 3000,
     maxIdle: 10_000,

@@ -55,7 +55,7 @@ export function reachOptions(o: {
   driver: Driver;
   metrics: ProxyMetrics;
   sourceIp: string | null;
-  podIps: readonly string[];
+  podIps: readonly string[] | null;
   connectMs: number;
   /** Linkerd's defaults unless set. */
   backoff?: () => Backoff;

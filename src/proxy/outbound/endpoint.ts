@@ -17,7 +17,8 @@ export interface ReachOptions {
   readonly driver: Driver;
   readonly metrics: ProxyMetrics;
   readonly sourceIp: string | null;
-  readonly podIps: readonly string[];
+  /** What is exempt from mutual TLS, with loopback; null: nothing. */
+  readonly podIps: readonly string[] | null;
   readonly connectMs: number;
   /** How long an endpoint that cannot be reached is left alone; one for each endpoint. */
   backoff(): Backoff;

@@ -1,0 +1,372 @@
+// `tulle proxy` as a process, with this runtime: what it forwards, what it refuses and how it says so,
+// and a pair of them with mutual TLS between.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parseSamples } from "../../src/cli/demo-scrape.ts";
+import { COMPILE_CACHE } from "../../src/cli/entries.ts";
+import { type Answer, ask, type Seen, serveApp } from "../mesh/support/http.ts";
+import { startRelay } from "../mesh/support/relay.ts";
+import { clientHello, recordsOf, serverHello } from "../mesh/support/tls-records.ts";
+import { eventually, sum } from "../mesh/support/waiting.ts";
+import { freePort } from "../support/free-port.ts";
+import { type TempDir, tempDir } from "../support/temp-dir.ts";
+import { createTestCa, keyObject, newKeys, type TestCa } from "../support/test-ca.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const RUNTIME = process.versions.deno === undefined ? ["--disable-sigusr1"] : ["run", "-A"];
+const NAME = (app: string) => `${app}.shop.serviceaccount.identity.linkerd.cluster.local`;
+
+interface Tulle {
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | null>;
+  err(): string;
+}
+
+/** A proxy that serves. */
+interface Proxy extends Tulle {
+  readonly port: number;
+  /** Of `--admin`; 0 without. */
+  readonly admin: number;
+}
+
+let dir: TempDir;
+let app: Awaited<ReturnType<typeof serveApp>>;
+const seen: Seen[] = [];
+const running = new Set<Tulle>();
+
+test.before(async () => {
+  dir = await tempDir("static");
+  app = await serveApp("127.0.0.1", 0, (request) => {
+    seen.push(request);
+    return { headers: { "x-app": "one" }, body: `${request.method} ${request.body}` };
+  });
+});
+test.before.each(() => {
+  seen.length = 0;
+});
+test.after.each(async () => {
+  for (const { child, ended } of running) {
+    process.kill(child.pid!, "SIGKILL");
+    await ended;
+  }
+});
+test.after(async () => {
+  await app.close();
+  await dir[Symbol.asyncDispose]();
+});
+
+/** Runs `tulle proxy` with the arguments. */
+function tulle(...args: readonly string[]): Tulle {
+  const child = spawn(process.execPath, [...RUNTIME, "src/cli/main.ts", "proxy", ...args], {
+    cwd: ROOT,
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, NO_COLOR: "1", NODE_COMPILE_CACHE: COMPILE_CACHE ?? "" },
+  });
+  let err = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (err += text));
+  const started: Tulle = {
+    child,
+    err: () => err,
+    ended: once(child, "close").then(([code]) => {
+      running.delete(started);
+      return code as number | null;
+    }),
+  };
+  running.add(started);
+  return started;
+}
+
+/** Runs `tulle proxy --listen 127.0.0.1:0 --to PORT …` and waits until it serves. */
+async function proxy(to: number | string, ...args: readonly string[]): Promise<Proxy> {
+  const target = typeof to === "number" ? `127.0.0.1:${to}` : to;
+  const started = tulle("--listen", "127.0.0.1:0", "--to", target, ...args);
+  const ended = started.ended.then((code) => {
+    throw new Error(`it ended with ${code}: ${started.err()}`);
+  });
+  ended.catch(() => {});
+  const ready = eventually("the proxy is ready", () => {
+    const [, port, admin] =
+      /ready listen=127\.0\.0\.1:(\d+) to=\S+(?: admin=127\.0\.0\.1:(\d+))?/.exec(started.err()) ??
+        [];
+    assert.ok(port !== undefined, started.err());
+    return { ...started, port: Number(port), admin: Number(admin ?? 0) };
+  }, 20_000);
+  return await Promise.race([ready, ended]);
+}
+
+function get(of: { readonly port: number }, o: http.RequestOptions = {}, body = "") {
+  return ask({ host: "127.0.0.1", port: of.port, path: "/", agent: false, ...o }, body);
+}
+
+async function metric(of: Proxy, name: string, labels: Record<string, string> = {}) {
+  const { body } = await ask({ host: "127.0.0.1", port: of.admin, path: "/metrics" });
+  return sum(parseSamples(body, () => true), name, labels);
+}
+
+/** Sends raw bytes and resolves with all that came back until the proxy closed. */
+async function raw(of: Proxy, text: string): Promise<string> {
+  const socket = net.connect({ host: "127.0.0.1", port: of.port });
+  let got = "";
+  socket.setEncoding("latin1").on("data", (piece: string) => (got += piece));
+  socket.on("error", () => {});
+  socket.write(text, "latin1");
+  const timer = setTimeout(() => socket.destroy(new Error("still open")), 8_000);
+  await once(socket, "close");
+  clearTimeout(timer);
+  return got;
+}
+
+/** A folder with `tls.key`, `tls.crt` and `ca.crt`. */
+async function identity(ca: TestCa, name: string): Promise<string> {
+  const keys = await newKeys();
+  const leaf = await ca.issue({
+    publicKey: keys.publicKey,
+    names: [{ type: "dns", value: name }],
+  });
+  const folder = dir.join(`${name}-${crypto.randomUUID()}`);
+  await mkdir(folder);
+  const key = (await keyObject(keys)).export({ format: "pem", type: "pkcs8" });
+  await writeFile(join(folder, "tls.key"), key);
+  await writeFile(join(folder, "tls.crt"), leaf.toString("pem"));
+  await writeFile(join(folder, "ca.crt"), ca.pem);
+  return folder;
+}
+
+test("requests are forwarded, and balanced over several targets", async () => {
+  const second = await serveApp("127.0.0.1", 0, () => ({ headers: { "x-app": "two" } }));
+  const p = await proxy(`127.0.0.1:${app.port},127.0.0.1:${second.port}`);
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, () => get(p, { method: "POST", path: "/a?b=c" }, "body")),
+  );
+  assert.ok(answers.every((a) => a.status === 200));
+  assert.equal([...new Set(answers.map((a) => a.headers["x-app"]))].sort(), ["one", "two"]);
+  assert.equal([...new Set(seen.map((s) => `${s.method} ${s.path} ${s.body}`))], [
+    "POST /a?b=c body",
+  ]);
+  await second.close();
+});
+
+test("filters run in order with their configuration", async () => {
+  const config = async (name: string, value: unknown) => {
+    await writeFile(dir.join(name), JSON.stringify(value));
+    return `filters/build/header-modifier.wasm=${dir.join(name)}`;
+  };
+  const first = await config("a.json", {
+    requestSet: { "x-one": "1" },
+    responseSet: { "x-r": "1" },
+  });
+  const second = await config("b.json", {
+    requestSet: { "x-one": "2" },
+    responseAdd: { "x-s": "2" },
+  });
+  const p = await proxy(app.port, "--filter", first, "--filter", second);
+  const { headers } = await get(p);
+  assert.is(seen[0]?.headers["x-one"], "2");
+  assert.equal([headers["x-r"], headers["x-s"]], ["1", "2"]);
+});
+
+test("the admin server says that it lives, is ready, and what it did", async () => {
+  const p = await proxy(app.port, "--admin", "127.0.0.1:0");
+  await get(p);
+  const admin = (path: string) => ask({ host: "127.0.0.1", port: p.admin, path });
+  assert.equal(
+    await Promise.all(["/live", "/ready", "/x"].map(async (path) => (await admin(path)).status)),
+    [200, 200, 404],
+  );
+  const ok = { direction: "outbound", status_code: "200", classification: "success" };
+  assert.is(await metric(p, "request_total", { direction: "outbound" }), 1);
+  assert.is(await metric(p, "response_total", ok), 1);
+  assert.ok(await metric(p, "process_resident_memory_bytes") > 0);
+});
+
+test("a pair with identities speaks mutual TLS 1.3, and the application is told who asks", async () => {
+  const ca = await createTestCa();
+  const [server, client] = [NAME("catalogue"), NAME("web")];
+  const inbound = await proxy(
+    app.port,
+    ...["--inbound", "--identity", await identity(ca, server), "--require-id", client],
+  );
+  const at = await freePort();
+  const relay = await startRelay("127.0.0.1", at, inbound.port);
+  try {
+    const outbound = await proxy(
+      at,
+      ...["--identity", await identity(ca, client), "--require-id", server],
+    );
+    const secret = `secret-${crypto.randomUUID()}`;
+    const headers = { "l5d-client-id": "forged" };
+    const { status, body } = await get(
+      outbound,
+      { method: "PUT", headers, path: `/${secret}` },
+      secret,
+    );
+    assert.is(status, 200);
+    assert.is(body, `PUT ${secret}`);
+    assert.is(seen[0]?.path, `/${secret}`);
+    assert.is(seen[0]?.headers["l5d-client-id"], client);
+    const [wire] = relay.recordings();
+    assert.is(clientHello(recordsOf(wire!.toServer)).serverName, server);
+    assert.is(serverHello(recordsOf(wire!.toClient)).version, 0x0304);
+    for (const bytes of [wire!.toServer, wire!.toClient]) {
+      assert.is(Buffer.from(bytes).indexOf(secret), -1);
+    }
+  } finally {
+    await relay.close();
+  }
+});
+
+test("a plain client of an inbound proxy with identity is served without a name", async () => {
+  const ca = await createTestCa();
+  const p = await proxy(
+    app.port,
+    ...["--inbound", "--identity", await identity(ca, NAME("web")), "--admin", "127.0.0.1:0"],
+  );
+  assert.is((await get(p, { headers: { "l5d-client-id": NAME("web") } })).status, 200);
+  assert.is(seen[0]?.headers["l5d-client-id"], undefined);
+  const plain = { direction: "inbound", tls: "no_identity", no_tls_reason: "no_tls_from_remote" };
+  assert.is(await metric(p, "request_total", plain), 1);
+});
+
+test("an inbound proxy that requires an identity refuses others and plain clients with 403", async () => {
+  const ca = await createTestCa();
+  const inbound = await proxy(
+    app.port,
+    ...["--inbound", "--identity", await identity(ca, NAME("catalogue"))],
+    ...["--require-id", NAME("web")],
+  );
+  const plain = await get(inbound);
+  assert.is(plain.status, 403);
+  assert.match(plain.headers["l5d-proxy-error"] ?? "", "127.0.0.1 without a mesh identity");
+  const other = await proxy(inbound.port, "--identity", await identity(ca, NAME("load")));
+  assert.is((await get(other)).status, 403);
+  const right = await proxy(inbound.port, "--identity", await identity(ca, NAME("web")));
+  assert.is((await get(right)).status, 200);
+  assert.is(seen.length, 1);
+});
+
+test("an outbound proxy refuses a server with another identity or another CA with 502", async () => {
+  const ca = await createTestCa();
+  const inbound = await proxy(
+    app.port,
+    ...["--inbound", "--identity", await identity(ca, NAME("catalogue"))],
+  );
+  const refused = async (of: TestCa, required: string): Promise<string> => {
+    const p = await proxy(
+      inbound.port,
+      ...["--identity", await identity(of, NAME("web")), "--require-id", required],
+    );
+    const { status, headers } = await get(p);
+    assert.is(status, 502);
+    return headers["l5d-proxy-error"] ?? "";
+  };
+  assert.match(
+    await refused(ca, NAME("vote")),
+    `the server is ${NAME("catalogue")}, not ${NAME("vote")}`,
+  );
+  assert.match(
+    await refused(await createTestCa("other"), NAME("catalogue")),
+    "does not chain to the trust anchors",
+  );
+  assert.is(seen.length, 0);
+});
+
+test("what is not HTTP is 400, an endless head 431, and both are counted and closed", async () => {
+  const p = await proxy(app.port, "--admin", "127.0.0.1:0");
+  const bad = [
+    "GET / HTTP/1.1\r\nhost: a\r\nno colon\r\n\r\n",
+    "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+    "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+  ];
+  for (const text of bad) {
+    const answer = await raw(p, text);
+    assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+    assert.match(answer, /\r\nl5d-proxy-error: \S/);
+    assert.match(answer, /\r\nconnection: close\r\n/);
+  }
+  assert.is(await metric(p, "outbound_http_errors_total", { error: "bad-request" }), bad.length);
+  const long = await raw(p, `GET / HTTP/1.1\r\nhost: a\r\nx: ${"x".repeat(70_000)}\r\n\r\n`);
+  assert.match(long, /^HTTP\/1\.1 431 [^]*\r\nl5d-proxy-error: \S/);
+  assert.is(await metric(p, "outbound_http_errors_total", { error: "head-too-large" }), 1);
+  assert.is(seen.length, 0);
+  assert.is((await get(p)).status, 200);
+});
+
+test("a target that refuses connections is 502 with its address", async () => {
+  const nobody = await freePort();
+  const p = await proxy(nobody, "--admin", "127.0.0.1:0");
+  const { status, headers } = await get(p);
+  assert.is(status, 502);
+  assert.match(headers["l5d-proxy-error"] ?? "", `127.0.0.1:${nobody}`);
+  assert.is(await metric(p, "outbound_http_errors_total", { error: "connect" }), 1);
+});
+
+test("asked to end, it finishes what it began and leaves with status 0", async () => {
+  let release: (() => void) | null = null;
+  const slow = await serveApp(
+    "127.0.0.1",
+    0,
+    () => new Promise((resolve) => (release = () => resolve({ body: "late" }))),
+  );
+  const p = await proxy(slow.port);
+  const asked: Promise<Answer> = get(p);
+  asked.catch(() => {}); // should the test fail before it looks
+  const answer = await eventually("the request arrived", () => {
+    if (release === null) throw new Error("not yet");
+    return release;
+  });
+  process.kill(p.child.pid!, "SIGTERM");
+  await eventually("it takes no more", async () => {
+    const late = net.connect({ host: "127.0.0.1", port: p.port });
+    const why = await once(late, "connect").then(() => "it does", (e: Error) => e.message);
+    late.destroy();
+    assert.match(why, "ECONNREFUSED");
+  });
+  answer();
+  assert.is((await asked).body, "late");
+  assert.is(await p.ended, 0);
+  await slow.close();
+});
+
+test("an unknown flag is one line, a hint and status 2", async () => {
+  const t = tulle("--listen", "127.0.0.1:0", "--too", "127.0.0.1:1");
+  assert.is(await t.ended, 2);
+  assert.is(t.err(), 'tulle: Unknown flag "--too"\n  Did you mean --to?\n');
+});
+
+test("a port that is taken, a folder without keys and a file that is no filter are one line each", async () => {
+  const listen = ["--listen", `127.0.0.1:${app.port}`, "--to", "127.0.0.1:1"];
+  const taken = tulle(...listen);
+  assert.is(await taken.ended, 1);
+  assert.is(
+    taken.err(),
+    `tulle: Listen on 127.0.0.1:${app.port} failed: the port is taken; ` +
+      "end the other process or choose another port\n",
+  );
+  const free = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
+  const keyless = tulle(...free, "--identity", dir.path);
+  assert.is(await keyless.ended, 1);
+  assert.is(
+    keyless.err(),
+    `tulle: Cannot read ${dir.join("tls.key")} (ENOENT): ` +
+      "--identity wants tls.key, tls.crt and ca.crt\n",
+  );
+  await writeFile(dir.join("no.wasm"), "not a module");
+  const wrong = tulle(...free, "--filter", dir.join("no.wasm"));
+  assert.is(await wrong.ended, 1);
+  assert.match(
+    wrong.err(),
+    /^tulle: filter "no" \([0-9a-f]{12}\): .*not a WebAssembly module.*\n$/,
+  );
+});
+
+test.run();
