@@ -73,7 +73,7 @@ const BOUNDS = { fuelPerHook: 20_000_000, fuelToStart: 200_000_000, memoryPages:
 
 async function plan(name: string, meter: boolean): Promise<FilterPlan> {
   const bytes = moduleBytes(name);
-  const ref = refTo(bytes, null, { name });
+  const ref = refTo(bytes, null, { name, cpuPercent: 100 });
   const parsed = parseModule(bytes);
   const manifest = readManifest(parsed.manifest);
   const module = await WebAssembly.compile(rewriteModule(parsed, BOUNDS, meter), COMPILE_OPTIONS);
@@ -89,6 +89,7 @@ function chainOf(...plans: readonly FilterPlan[]): FilterChain {
     samples: 0,
     traps: 0,
     fuelExhausted: 0,
+    overBudget: 0,
     lastError: "",
   });
   const units = plans.map((p) => new FilterUnit(p, world, new MetricStore(), counts()));

@@ -25,9 +25,11 @@ export function filtersToWire(filters: readonly FilterRef[]): Chain | undefined 
       module: { sha256: hexToBytes(f.sha256), size: BigInt(f.size) },
       config: f.config,
       failurePolicy: f.failurePolicy === "open" ? FailurePolicy.OPEN : FailurePolicy.CLOSED,
-      limits: f.fuelPerHook === 0 && f.memoryPages === 0
-        ? undefined
-        : { fuelPerHook: BigInt(f.fuelPerHook), memoryPages: f.memoryPages },
+      limits: f.fuelPerHook === 0 && f.memoryPages === 0 && !f.cpuPercent ? undefined : {
+        fuelPerHook: BigInt(f.fuelPerHook),
+        memoryPages: f.memoryPages,
+        cpuPercent: f.cpuPercent ?? 0,
+      },
     })),
   });
 }
@@ -60,6 +62,8 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
     if (fuel > 2n ** 53n - 1n) throw new WireError(`${at}.limits.fuel_per_hook`, "is over 2^53-1");
     const memoryPages = f.limits?.memoryPages ?? 0;
     if (memoryPages > 65_536) throw new WireError(`${at}.limits.memory_pages`, "is over 65536");
+    const cpuPercent = f.limits?.cpuPercent ?? 0;
+    if (cpuPercent > 100) throw new WireError(`${at}.limits.cpu_percent`, "is over 100");
     return {
       name: f.name,
       sha256: bytesToHex(sha256),
@@ -68,6 +72,7 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
       failurePolicy: f.failurePolicy === FailurePolicy.OPEN ? "open" : "closed",
       fuelPerHook: Number(fuel),
       memoryPages,
+      ...(cpuPercent === 0 ? {} : { cpuPercent }),
     };
   });
 }

@@ -22,6 +22,8 @@ export interface FilterRef {
   readonly fuelPerHook: number;
   /** Memory limit in 64 KiB pages; 0: the default of 16. */
   readonly memoryPages: number;
+  /** Share of the thread's time, in percent; 0: the default of 5; 100: no limit. */
+  readonly cpuPercent?: number;
 }
 
 /** Hooks of a chain, as bits, so that a layer with nothing to do costs one test. */
@@ -112,6 +114,8 @@ export interface FilterStats {
   readonly nsPerCall: number;
   readonly traps: number;
   readonly fuelExhausted: number;
+  /** Calls that were not made, since the filter had used its share of the thread's time. */
+  readonly overBudget: number;
   /** The newest failure in one line, or empty. */
   readonly lastError: string;
 }

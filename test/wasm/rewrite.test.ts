@@ -13,7 +13,12 @@ import {
 } from "../../wasm/host/hostcalls.ts";
 import { loadModule } from "../../wasm/host/load.ts";
 import { COMPILE_OPTIONS, describe, FilterPlan } from "../../wasm/host/plan.ts";
-import { FUEL_EXPORT, MEMORY_EXPORT, START_EXPORT } from "../../wasm/host/rewrite.ts";
+import {
+  ALLOWANCE_EXPORT,
+  FUEL_EXPORT,
+  MEMORY_EXPORT,
+  START_EXPORT,
+} from "../../wasm/host/rewrite.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { fuzzSeed, type Random, seeded } from "../support/random.ts";
 import { buildModule, EMPTY, I32, OUTCOME_TYPE, outcomeModule } from "./build-module.ts";
@@ -39,6 +44,7 @@ async function instantiate(bytes: Uint8Array, isRewritten: boolean, config: unkn
     response: null,
     replied: false,
     memory: null,
+    fuel: null,
   };
   const world = { now: () => 5, random: () => 0.25, log: SILENT, mayLog: () => false };
   const { exports } = new WebAssembly.Instance(module, createImports(plan, at, world));
@@ -244,6 +250,7 @@ test("names of functions survive, exports that are no hooks do not", async () =>
   const { module } = await loadModule(moduleBytes("fixtures/hostile"), BOUNDS);
   const names = WebAssembly.Module.exports(module).map((e) => e.name).sort();
   assert.equal(names, [
+    ALLOWANCE_EXPORT,
     FUEL_EXPORT,
     MEMORY_EXPORT,
     "_initialize",

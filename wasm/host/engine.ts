@@ -169,6 +169,7 @@ class Engine implements FilterEngine {
       samples: 0,
       traps: 0,
       fuelExhausted: 0,
+      overBudget: 0,
       lastError: "",
     };
     this.#counts.set(key, { name, sha256, counts });
@@ -183,6 +184,7 @@ class Engine implements FilterEngine {
       nsPerCall: nsPerCall(counts),
       traps: counts.traps,
       fuelExhausted: counts.fuelExhausted,
+      overBudget: counts.overBudget,
       lastError: counts.lastError,
     }));
   }
@@ -193,13 +195,14 @@ class Engine implements FilterEngine {
   }
 }
 
-function boundsOf({ fuelPerHook, memoryPages }: FilterRef): Bounds {
+function boundsOf({ fuelPerHook, memoryPages, cpuPercent = 0 }: FilterRef): Bounds {
   const check = (what: string, value: number, max: number) => {
     if (Number.isInteger(value) && value >= 0 && value <= max) return;
     throw new FilterRefused(`${what} must be a whole number from 0 to ${max}, not ${value}`);
   };
   check("fuelPerHook", fuelPerHook, MAX_FUEL_PER_HOOK);
   check("memoryPages", memoryPages, MAX_MEMORY_PAGES);
+  check("cpuPercent", cpuPercent, 100);
   return {
     fuelPerHook: fuelPerHook === 0 ? DEFAULT_FUEL_PER_HOOK : fuelPerHook,
     fuelToStart: DEFAULT_FUEL_TO_START,

@@ -27,7 +27,14 @@ import {
   type World,
 } from "./hostcalls.ts";
 import type { FilterPlan } from "./plan.ts";
-import { DEFAULT_FUEL_TO_START, FUEL_EXPORT, MEMORY_EXPORT, START_EXPORT } from "./rewrite.ts";
+import {
+  ALLOWANCE_EXPORT,
+  DEFAULT_FUEL_TO_START,
+  FUEL_EXPORT,
+  MEMORY_EXPORT,
+  NOT_ENTERED,
+  START_EXPORT,
+} from "./rewrite.ts";
 import { ConfigRefusal, HostTrap, trapOf } from "./trap.ts";
 
 type Hook = (...args: unknown[]) => number;
@@ -49,7 +56,9 @@ export class Guest {
     response: null,
     replied: false,
     memory: null,
+    fuel: null,
   };
+  readonly #allowance: WebAssembly.Global;
   readonly #fuel: WebAssembly.Global;
   readonly #request: Hook | null;
   readonly #outcome: Hook | null;
@@ -67,6 +76,8 @@ export class Guest {
       this.exports = instance.exports;
       fuel = this.exports[FUEL_EXPORT] as WebAssembly.Global;
       this.#fuel = fuel;
+      at.fuel = fuel;
+      this.#allowance = this.exports[ALLOWANCE_EXPORT] as WebAssembly.Global;
       this.memory = (this.exports[MEMORY_EXPORT] as WebAssembly.Memory | undefined) ?? null;
       at.memory = this.memory;
       at.phase = PHASE_START;
@@ -92,6 +103,20 @@ export class Guest {
   /** Fuel that the last hook left over; below 0: it ran out. */
   get fuelLeft(): number {
     return Number(this.#fuel.value);
+  }
+
+  /** Fuel that all hooks together may use until the next hook is not entered. */
+  get allowance(): number {
+    return Number(this.#allowance.value);
+  }
+
+  set allowance(fuel: number) {
+    this.#allowance.value = fuel;
+  }
+
+  /** The hook that threw was not entered: the allowance was used up. */
+  get notEntered(): boolean {
+    return this.fuelLeft === NOT_ENTERED && this.allowance < 0;
   }
 
   /** `ACTION_CONTINUE` or `ACTION_REPLY`. */

@@ -37,6 +37,8 @@ export interface Situation {
   /** `reply` was called in this hook. */
   replied: boolean;
   memory: WebAssembly.Memory | null;
+  /** The instance's fuel, for what costs more than a call. */
+  fuel: WebAssembly.Global | null;
 }
 
 /** What the world offers to filters. */
@@ -84,6 +86,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
     if (value.length > LIMITS.textBytes) {
       throw new HostTrap(`${what} is longer than ${LIMITS.textBytes} bytes`);
     }
+    if (value.length >= LONG_TEXT && at.fuel !== null) charge(at.fuel, value.length);
     return value;
   };
   const headerValue = (value: unknown): string => {
@@ -240,6 +243,15 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       },
     },
   };
+}
+
+/** Texts from here on cost an instruction for each byte. */
+const LONG_TEXT = 64;
+
+function charge(fuel: WebAssembly.Global, cost: number): void {
+  const left = Number(fuel.value) - cost;
+  fuel.value = left;
+  if (left < 0) throw new HostTrap("out of fuel");
 }
 
 /** Value number `n` of a header, with edits applied. */

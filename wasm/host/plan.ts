@@ -57,7 +57,8 @@ export class FilterPlan implements PreparedFilter {
     this.places = places;
     const { name, sha256, failurePolicy, memoryPages } = ref;
     const text = Array.from(ref.config, (b) => String.fromCharCode(b)).join("");
-    this.key = JSON.stringify([name, sha256, failurePolicy, fuelPerHook, memoryPages, text]);
+    const limits = [fuelPerHook, memoryPages, ref.cpuPercent ?? 0];
+    this.key = JSON.stringify([name, sha256, failurePolicy, limits, text]);
     this.headers = manifest.headers.map(headerName);
     const mask = (slots: readonly number[]) => {
       const bits = new Uint8Array(manifest.headers.length);

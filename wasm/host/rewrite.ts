@@ -13,6 +13,10 @@ import { Writer } from "./writer.ts";
 export const FUEL_EXPORT = "__tulle_fuel";
 export const START_EXPORT = "__tulle_start";
 export const MEMORY_EXPORT = "__tulle_memory";
+/** Fuel that all hooks together may still use; the host sets it, each hook takes what it used. */
+export const ALLOWANCE_EXPORT = "__tulle_allowance";
+/** The fuel global's value when a hook was not entered, because the allowance was used up. */
+export const NOT_ENTERED = -(2 ** 31);
 
 /** What a filter may use. */
 export interface Bounds {
@@ -28,6 +32,7 @@ export const DEFAULT_FUEL_TO_START = 200_000_000;
 export const DEFAULT_MEMORY_PAGES = 16;
 
 const I32 = 0x7f;
+const I32_SUB = 0x6b;
 const GLOBAL_GET = 0x23;
 const GLOBAL_SET = 0x24;
 const LOCAL_GET = 0x20;
@@ -159,10 +164,11 @@ function memoryOf(memory: Limits, pages: number): Writer {
 
 function globalsOf(module: ParsedModule): Writer {
   const own = module.globals.length - module.importedGlobals;
-  const w = new Writer().u32(own + 1);
+  const w = new Writer().u32(own + 2);
   const raw = module.raw.get(6);
   if (raw !== undefined) w.bytes(raw.subarray(lebLength(raw)));
-  return w.byte(I32).byte(1).byte(I32_CONST).s32(0).byte(0x0b);
+  w.byte(I32).byte(1).byte(I32_CONST).s32(0).byte(0x0b);
+  return w.byte(I32).byte(1).byte(I32_CONST).s32(2 ** 31 - 1).byte(0x0b);
 }
 
 function lebLength(raw: Uint8Array): number {
@@ -174,12 +180,13 @@ function lebLength(raw: Uint8Array): number {
 function exportsOf(module: ParsedModule, wrapped: readonly Wrapped[], fuel: number): Writer {
   const kept = module.exports.filter((e) => e.kind === 3 && e.name.startsWith(METRIC_EXPORT));
   const memory = module.memory === null ? 0 : 1;
-  const w = new Writer().u32(kept.length + wrapped.length + memory + 1);
+  const w = new Writer().u32(kept.length + wrapped.length + memory + 2);
   for (const e of kept) w.name(e.name).byte(3).u32(e.index);
   wrapped.forEach((hook, i) => {
     w.name(hook.exportName).byte(0).u32(module.functions.length + i);
   });
   if (memory === 1) w.name(MEMORY_EXPORT).byte(2).u32(0);
+  w.name(ALLOWANCE_EXPORT).byte(3).u32(fuel + 1);
   return w.name(FUEL_EXPORT).byte(3).u32(fuel);
 }
 
@@ -258,11 +265,26 @@ function chargedBody(
   return w;
 }
 
-/** Sets the budget and calls the hook with its own arguments. */
+/**
+ * Sets the budget and calls the hook with its own arguments. A hook that runs while requests do is
+ * not entered without an allowance, and takes from it what it used.
+ */
 function wrapper(module: ParsedModule, hook: Wrapped, fuel: number, budget: number): Writer {
   const type = module.types[module.functions[hook.function] as number];
+  const allowance = fuel + 1;
+  const isStart = hook.hook === "start" || hook.hook === "configure";
   const w = new Writer().u32(0);
+  if (!isStart) {
+    w.byte(GLOBAL_GET).u32(allowance).byte(I32_CONST).s32(0).byte(0x48); // i32.lt_s
+    w.byte(0x04).byte(0x40).byte(I32_CONST).s32(NOT_ENTERED).byte(GLOBAL_SET).u32(fuel);
+    w.byte(0x00).byte(0x0b); // unreachable end
+  }
   w.byte(I32_CONST).s32(budget).byte(GLOBAL_SET).u32(fuel);
   for (let i = 0; i < (type?.params.length ?? 0); i++) w.byte(LOCAL_GET).u32(i);
-  return w.byte(0x10).u32(hook.function).byte(0x0b);
+  w.byte(0x10).u32(hook.function);
+  if (!isStart) {
+    w.byte(GLOBAL_GET).u32(allowance).byte(I32_CONST).s32(budget).byte(GLOBAL_GET).u32(fuel);
+    w.byte(I32_SUB).byte(I32_SUB).byte(GLOBAL_SET).u32(allowance);
+  }
+  return w.byte(0x0b);
 }

@@ -17,13 +17,14 @@ import {
 import { errorText } from "../../src/core/errors.ts";
 import type { ResponseHead } from "../../src/core/head.ts";
 import { ACTION_REPLY } from "../abi.ts";
+import { CpuBudget, DEFAULT_CPU_PERCENT } from "./budget.ts";
 import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./hostcalls.ts";
 import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
 
-/** One call in this many is timed. */
+/** About one call in this many is timed; which ones a filter cannot know. */
 const SAMPLE = 16;
 /** Timed calls that the median is taken of. */
 export const SAMPLES_KEPT = 64;
@@ -41,6 +42,7 @@ export interface UnitCounts {
   samples: number;
   traps: number;
   fuelExhausted: number;
+  overBudget: number;
   lastError: string;
 }
 
@@ -59,6 +61,12 @@ export class FilterUnit {
   readonly #store: MetricStore;
   readonly #backoff: Backoff;
   readonly #isOpen: boolean;
+  readonly #budget: CpuBudget;
+  /** What the guest was last allowed; the rest is in its allowance. */
+  #granted = 0;
+  /** Over budget until then; 0: it is not. */
+  #restsUntilMs = 0;
+  #untilSample = SAMPLE;
   #guest: Guest | null = null;
   #quickRestarts = 0;
   #restartAtMs = 0;
@@ -70,6 +78,7 @@ export class FilterUnit {
     this.#world = world;
     this.#store = store;
     this.#backoff = new Backoff(100, 30_000, 0.2, () => world.random());
+    this.#budget = new CpuBudget(plan.ref.cpuPercent || DEFAULT_CPU_PERCENT, world.now());
     this.#isOpen = plan.ref.failurePolicy === "open";
     const { hooks } = plan.info;
     this.hooks = (hooks.includes("request") || plan.keepsRequest ? HOOK_REQUEST : 0) |
@@ -85,7 +94,7 @@ export class FilterUnit {
   }
 
   request(x: Exchange): Verdict {
-    const guest = this.#guest ?? this.#restart();
+    const guest = this.#ready();
     if (guest === null) return this.#unavailable(x);
     const { request } = x;
     const edits = request.edits.length;
@@ -93,7 +102,7 @@ export class FilterUnit {
     const startedMs = this.#sample();
     try {
       const action = guest.request(x);
-      if (startedMs >= 0) this.#sampled(startedMs);
+      if (startedMs >= 0) this.#sampled(startedMs, guest);
       return action === ACTION_REPLY ? REPLY : CONTINUE;
     } catch (thrown) {
       // what a filter did before it failed is undone
@@ -101,65 +110,113 @@ export class FilterUnit {
       request.newPath = newPath;
       request.newAuthority = newAuthority;
       x.local = null;
-      this.#trapped(thrown, "onRequest", guest);
+      if (this.#failed(thrown, "onRequest", guest)) return this.request(x);
       return this.#unavailable(x);
     }
   }
 
   response(x: Exchange, head: ResponseHead): Verdict {
-    const guest = this.#guest ?? this.#restart();
+    const guest = this.#ready();
     if (guest === null) return this.#unavailable(x);
     const edits = head.edits.length;
     const startedMs = this.#sample();
     try {
       const action = guest.response(x, head);
-      if (startedMs >= 0) this.#sampled(startedMs);
+      if (startedMs >= 0) this.#sampled(startedMs, guest);
       return action === ACTION_REPLY ? REPLY : CONTINUE;
     } catch (thrown) {
       head.edits.length = edits;
       x.local = null;
-      this.#trapped(thrown, "onResponse", guest);
+      if (this.#failed(thrown, "onResponse", guest)) return this.response(x, head);
       return this.#unavailable(x);
     }
   }
 
   /** A delay in ms, `OPINION_NONE` or `OPINION_NO`. */
   outcome(x: Exchange, outcome: Outcome): number {
-    const guest = this.#guest ?? this.#restart();
+    const guest = this.#ready();
     const failed = this.#isOpen ? OPINION_NONE : OPINION_NO;
     if (guest === null) return failed;
     const startedMs = this.#sample();
     try {
       const opinion = guest.outcome(x, outcome);
-      if (startedMs >= 0) this.#sampled(startedMs);
+      if (startedMs >= 0) this.#sampled(startedMs, guest);
       return opinion;
     } catch (thrown) {
-      this.#trapped(thrown, "onOutcome", guest);
+      if (this.#failed(thrown, "onOutcome", guest)) return this.outcome(x, outcome);
       return failed;
     }
   }
 
   end(x: Exchange, status: number, elapsedMs: number): void {
-    const guest = this.#guest ?? this.#restart();
+    const guest = this.#ready();
     if (guest === null) return;
     const startedMs = this.#sample();
     try {
       guest.end(x, status, elapsedMs);
-      if (startedMs >= 0) this.#sampled(startedMs);
+      if (startedMs >= 0) this.#sampled(startedMs, guest);
     } catch (thrown) {
-      this.#trapped(thrown, "onEnd", guest);
+      if (this.#failed(thrown, "onEnd", guest)) this.end(x, status, elapsedMs);
     }
   }
 
   /** The time, when this call is one of those that are timed; else -1. */
   #sample(): number {
-    return ++this.counts.calls % SAMPLE === 0 ? this.#world.now() : -1;
+    this.counts.calls++;
+    if (--this.#untilSample > 0) return -1;
+    this.#untilSample = 1 + Math.floor(this.#world.random() * (2 * SAMPLE - 1));
+    return this.#world.now();
   }
 
-  #sampled(startedMs: number): void {
+  #sampled(startedMs: number, guest: Guest): void {
     const { counts } = this;
     const ns = Math.max(0, this.#world.now() - startedMs) * 1e6;
     counts.sampledNs[counts.samples++ % SAMPLES_KEPT] = ns;
+    this.#budget.observe(ns, this.plan.fuelPerHook - guest.fuelLeft);
+  }
+
+  /** The instance to call, or null: there is none, or the filter is over its budget. */
+  #ready(): Guest | null {
+    if (this.#restsUntilMs !== 0) {
+      const now = this.#world.now();
+      if (now < this.#restsUntilMs) {
+        this.counts.overBudget++;
+        return null;
+      }
+      this.#restsUntilMs = 0;
+      if (this.#guest !== null) this.#grant(this.#guest, 0, now);
+    }
+    return this.#guest ?? this.#restart();
+  }
+
+  /** Settles what was used and allows what there is; false: the filter is over its budget. */
+  #grant(guest: Guest, extraNs: number, now: number): boolean {
+    const budget = this.#budget;
+    budget.settle(this.#granted - guest.allowance, extraNs, now);
+    const { grant } = budget;
+    this.#granted = grant;
+    guest.allowance = grant;
+    if (grant > 0) return true;
+    this.#restsUntilMs = budget.resumeAtMs;
+    return false;
+  }
+
+  /** A hook threw. True: it was not entered and may be called again now. */
+  #failed(thrown: unknown, hook: string, guest: Guest): boolean {
+    if (!guest.notEntered) {
+      this.#trapped(thrown, hook, guest);
+      return false;
+    }
+    if (this.#grant(guest, 0, this.#world.now())) return true;
+    const { counts, plan } = this;
+    counts.overBudget++;
+    const percent = plan.ref.cpuPercent || DEFAULT_CPU_PERCENT;
+    const reason = `over budget: it used more than ${percent} % of the thread's time`;
+    if (counts.lastError !== reason) {
+      counts.lastError = reason;
+      this.#world.log.warn(`filter "${plan.ref.name}": ${reason}`, { sha256: plan.ref.sha256 });
+    }
+    return false;
   }
 
   #trapped(thrown: unknown, hook: string, guest: Guest): void {
@@ -172,6 +229,10 @@ export class FilterUnit {
     this.holder.fold = null;
     this.#guest = null;
     const now = this.#world.now();
+    // the hook that trapped did not take from the allowance
+    const used = plan.fuelPerHook - Math.max(0, Math.min(plan.fuelPerHook, guest.fuelLeft));
+    this.#budget.settle(this.#granted - guest.allowance + used, 0, now);
+    this.#granted = 0;
     if (now - this.#trappedAtMs > HEALTHY_MS) {
       this.#quickRestarts = 0;
       this.#backoff.reset();
@@ -191,6 +252,8 @@ export class FilterUnit {
       const guest = new Guest(this.plan, this.#world);
       this.holder.fold = MetricFold.of(guest, this.plan, this.#store);
       this.#guest = guest;
+      this.#granted = guest.allowance;
+      this.#grant(guest, 0, this.#world.now());
     } catch (e) {
       this.counts.lastError = errorText(e);
       this.#restartAtMs = this.#world.now() + this.#backoff.next();
@@ -199,7 +262,10 @@ export class FilterUnit {
 
   #restart(): Guest | null {
     if (this.#world.now() < this.#restartAtMs) return null;
+    const startedMs = this.#world.now();
     this.#start();
+    const now = this.#world.now();
+    this.#budget.settle(0, (now - startedMs) * 1e6, now);
     return this.#guest;
   }
 

@@ -367,5 +367,6 @@ function refOf(row: WasmFilterRow, module: ModuleState): FilterRef {
     failurePolicy: row.failurePolicy,
     fuelPerHook: row.fuelPerHook,
     memoryPages: row.memoryPages,
+    ...(row.cpuPercent === 0 ? {} : { cpuPercent: row.cpuPercent }),
   };
 }

@@ -25,6 +25,7 @@ export interface WasmFilterRow {
   /** 0: the proxy's default. */
   readonly fuelPerHook: number;
   readonly memoryPages: number;
+  readonly cpuPercent: number;
 }
 
 export function wasmFilterRow(r: Resource): WasmFilterRow {
@@ -62,6 +63,7 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
       : "closed",
     fuelPerHook: limits.at("fuelPerHook").intOr(0, 1, Number.MAX_SAFE_INTEGER),
     memoryPages: limits.at("memoryPages").intOr(0, 1, 65_536),
+    cpuPercent: limits.at("cpuPercent").intOr(0, 1, 100),
   };
 }
 

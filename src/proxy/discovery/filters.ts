@@ -242,6 +242,7 @@ export class FilterStore {
 /** Equal for references that load to the same prepared filter. */
 export function keyOf(ref: FilterRef): string {
   const { name, sha256, size, failurePolicy, fuelPerHook, memoryPages, config } = ref;
+  const cpu = ref.cpuPercent ?? 0;
   const settings = latin1(config, 0, config.length);
-  return [name, sha256, size, failurePolicy, fuelPerHook, memoryPages, settings].join("|");
+  return [name, sha256, size, failurePolicy, fuelPerHook, memoryPages, cpu, settings].join("|");
 }
