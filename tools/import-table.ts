@@ -170,6 +170,19 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: false,
     hint: "the ABI is read by host and guest: it stands alone",
   },
+  ...["testing.ts", "testing-filter.ts", "testing-heads.ts"].map((file): ImportRow => ({
+    files: `wasm/sdk/${file}`,
+    mayImport: [
+      "src/core/",
+      "src/cli/filter-compiler.ts",
+      "src/proxy/http1/parse.ts",
+      "wasm/host/",
+      "wasm/sdk/",
+    ],
+    packages: [{ name: "uvu" }],
+    runtime: true,
+    hint: "the test harness is the engine with the compiler in front and plain values around",
+  })),
   {
     files: "wasm/sdk/",
     mayImport: ["wasm/sdk/", "wasm/abi.ts"],

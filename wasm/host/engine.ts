@@ -40,6 +40,8 @@ export interface EngineOptions {
   readonly random?: () => number;
   /** Says `file:line:column` of a place in a module, where somebody has its source map. */
   readonly locate?: Locate;
+  /** Told of each filter that begins to run; for reports of its fuel. */
+  readonly onUnit?: (unit: FilterUnit) => void;
 }
 
 const MAX_FUEL_PER_HOOK = 1_000_000_000;
@@ -58,6 +60,7 @@ export function createEngine(options: EngineOptions): FilterEngine {
 class Engine implements FilterEngine {
   readonly #world: World;
   readonly #locate: Locate | null;
+  readonly #onUnit: (unit: FilterUnit) => void;
   readonly #store = new MetricStore();
   readonly #modules = new Map<string, LoadedModule>();
   readonly #units = new Map<string, WeakRef<FilterUnit>>();
@@ -69,8 +72,9 @@ class Engine implements FilterEngine {
     },
   );
 
-  constructor({ clock, log = SILENT, random = Math.random, locate }: EngineOptions) {
+  constructor({ clock, log = SILENT, random = Math.random, locate, onUnit }: EngineOptions) {
     this.#locate = locate ?? null;
+    this.#onUnit = onUnit ?? (() => {});
     let second = -1;
     let lines = 0;
     this.#world = {
@@ -152,6 +156,7 @@ class Engine implements FilterEngine {
     const known = this.#units.get(plan.key)?.deref();
     if (known !== undefined) return known;
     const unit = new FilterUnit(plan, this.#world, this.#store, this.#countsOf(plan));
+    this.#onUnit(unit);
     this.#units.set(plan.key, new WeakRef(unit));
     this.#released.register(unit, { key: plan.key, holder: unit.holder });
     return unit;
