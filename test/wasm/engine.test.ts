@@ -2,8 +2,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CONTINUE, FAILED, HOOK_REQUEST, NO_FILTERS, REPLY } from "../../src/core/filter.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
+import type { Logger } from "../../src/core/log.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { outcomeModule } from "./build-module.ts";
 import { exchange, get, moduleBytes, refTo, refusal, responseHead, seen } from "./support.ts";
 
 const policy = moduleBytes("fixtures/policy");
@@ -229,6 +231,34 @@ test("calls are counted, and timed by samples", async () => {
   const [stats] = engine.stats();
   assert.is(stats?.calls, 640);
   assert.ok(Math.abs((stats?.nsPerCall ?? 0) - 1000) < 1, "one step of the clock");
+});
+
+test("a hook that always traps is refused before it serves, and nothing of the try is counted", async () => {
+  const lines: string[] = [];
+  const say = (line: string) => void lines.push(line);
+  const log: Logger = {
+    level: "debug",
+    debug: say,
+    info: say,
+    warn: say,
+    error: say,
+    with: () => log,
+  };
+  const engine = createEngine({ clock: new FakeClock(), log });
+  const traps = outcomeModule([0, 0x00]);
+  assert.match(
+    await refusal(engine.prepare(traps, refTo(traps))),
+    /onOutcome trapped: unreachable.*, when it was tried on a made-up request$/,
+  );
+  const endless = outcomeModule([0, 0x03, 0x40, 0x0c, 0x00, 0x0b, 0x41, 0x00]);
+  assert.match(
+    await refusal(engine.prepare(endless, refTo(endless))),
+    /onOutcome used more than 1000000 instructions \(out of fuel\).*made-up request$/,
+  );
+  engine.chain([await engine.prepare(policy, refTo(policy))]);
+  assert.is(engine.stats()[0]?.calls, 0);
+  assert.equal(engine.series(), []);
+  assert.equal(lines, []);
 });
 
 test.run();

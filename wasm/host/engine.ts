@@ -16,9 +16,9 @@ import {
 } from "../../src/core/filter.ts";
 import { type Logger, SILENT } from "../../src/core/log.ts";
 import { Chain, unloaded } from "./chain.ts";
+import { tryCanary } from "./canary.ts";
 import { readConfig } from "./config.ts";
 import { sha256Hex } from "./digest.ts";
-import { Guest } from "./guest.ts";
 import type { World } from "./hostcalls.ts";
 import { type LoadedModule, loadModule } from "./load.ts";
 import { MetricStore } from "./metrics.ts";
@@ -133,7 +133,7 @@ class Engine implements FilterEngine {
       bounds.fuelPerHook,
       placesOf(digest, loaded.moved, this.#locate),
     );
-    new Guest(plan, this.#world); // the canary: starts and configures, or throws
+    tryCanary(plan, this.#world);
     return plan;
   }
 
