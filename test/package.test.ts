@@ -134,6 +134,18 @@ of("installs elsewhere without scripts, and runs there", async () => {
   assert.is(bad.code, 2);
   assert.match(bad.stderr, "demo");
 
+  const filter = async (...args: string[]) => {
+    const done = await outside("npx", ["tulle", "filter", ...args], at.path);
+    assert.is(done.code, 0, `filter ${args.join(" ")}: ${done.stderr}\n${done.stdout}`);
+    return done.stdout;
+  };
+  await filter("new", "gate");
+  assert.match(await filter("build"), /gate\.wasm {2}\d+ bytes/);
+  assert.match(await filter("test"), /1 passed, 0 failed/);
+  assert.match(await filter("inspect", "filters/build/gate.wasm"), "a proxy loads it");
+  await filter("sign", "filters/build/gate.wasm", "--new-key", "me");
+  assert.match(await filter("verify", "filters/build/gate.wasm", "--key", "me.pub"), "signed by");
+
   const demo = await outside("npx", [
     ...["tulle", "demo", "--duration", "10s", "--json"],
     ...["--net", "127.95", "--admin", "127.0.0.1:0"],

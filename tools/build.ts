@@ -13,6 +13,7 @@ export const ENTRIES: Readonly<Record<string, string>> = {
   "proxy": "src/proxy/main.ts",
   "control": "src/control/main.ts",
   "tether": "src/runtime/tether.ts",
+  "testing": "wasm/sdk/testing.ts",
   "demo/web": "demo/services/web.ts",
   "demo/catalogue": "demo/services/catalogue.ts",
   "demo/vote": "demo/services/vote.ts",

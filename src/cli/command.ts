@@ -26,8 +26,22 @@ export interface Command {
   /** The line after «Usage: tulle», without the name. */
   readonly usage: string;
   readonly flags: readonly FlagSpec[];
+  /** Words besides the flags that it takes; absent: none. */
+  readonly operands?: { readonly min: number; readonly max: number };
   /** Paragraphs below the flags; examples, what is not possible. */
   readonly notes: readonly string[];
   /** Resolves with the exit status; throws `CliError` for what the user can mend. */
   run(flags: Flags, terminal: Terminal): Promise<number>;
 }
+
+/** Commands under one name, such as `tulle filter build`. */
+export interface CommandGroup {
+  readonly name: string;
+  readonly summary: string;
+  readonly commands: readonly Command[];
+  /** Paragraphs below the list. */
+  readonly notes: readonly string[];
+}
+
+/** What may stand after `tulle`. */
+export type Entry = Command | CommandGroup;

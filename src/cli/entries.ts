@@ -15,6 +15,7 @@ const ENTRIES = {
   web: ["demo/services/web.ts", "dist/demo/web.js"],
   catalogue: ["demo/services/catalogue.ts", "dist/demo/catalogue.js"],
   vote: ["demo/services/vote.ts", "dist/demo/vote.js"],
+  testing: ["wasm/sdk/testing.ts", "dist/testing.js"],
   load: ["demo/services/load.ts", "dist/demo/load.js"],
 } as const;
 

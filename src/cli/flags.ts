@@ -17,6 +17,8 @@ export interface FlagSpec {
 
 /** What was given. Asking for a flag that the command does not declare is a defect and throws. */
 export interface Flags {
+  /** The words that are no flags, in order. */
+  readonly operands: readonly string[];
   has(name: string): boolean;
   /** The value, or null when the flag was not given. */
   text(name: string): string | null;
@@ -30,8 +32,16 @@ export const COMMON_FLAGS: readonly FlagSpec[] = [
   { name: "--verbose", summary: "Say more, with stack traces for errors" },
 ];
 
-/** Reads `argv` by `specs`. Takes `--flag value` and `--flag=value`; throws a usage error. */
-export function parseFlags(specs: readonly FlagSpec[], argv: readonly string[]): Flags {
+/**
+ * Reads `argv` by `specs`. Takes `--flag value` and `--flag=value`, and words between them when
+ * `operands` allows any; throws a usage error.
+ */
+export function parseFlags(
+  specs: readonly FlagSpec[],
+  argv: readonly string[],
+  { min, max }: { readonly min: number; readonly max: number } = { min: 0, max: 0 },
+): Flags {
+  const operands: string[] = [];
   const known = new Map([...specs, ...COMMON_FLAGS].map((spec) => [spec.name, spec]));
   const given = new Map<string, string[]>();
   for (let i = 0; i < argv.length; i++) {
@@ -40,7 +50,12 @@ export function parseFlags(specs: readonly FlagSpec[], argv: readonly string[]):
       given.set("--help", [""]);
       continue;
     }
+    if (!word.startsWith("-") && operands.length < max) {
+      operands.push(word);
+      continue;
+    }
     if (!word.startsWith("-")) {
+      if (max > 0) throw usageError(`Unexpected argument ${quote(word)}: it takes at most ${max}`);
       throw usageError(`Unexpected argument ${quote(word)}`, "This command takes only flags");
     }
     const cut = word.indexOf("=");
@@ -76,11 +91,15 @@ export function parseFlags(specs: readonly FlagSpec[], argv: readonly string[]):
     else if (spec.repeat === true) values.push(value);
     else if (spec.value !== undefined) throw usageError(`${name} is given twice`);
   }
+  if (operands.length < min && !given.has("--help")) {
+    throw usageError("An argument is missing", "Run it with --help for what it takes");
+  }
   const declared = (name: string) => {
     if (!known.has(name)) throw new Error(`${name} is not declared by this command`);
     return given.get(name);
   };
   return {
+    operands,
     has: (name) => declared(name) !== undefined,
     text: (name) => declared(name)?.[0] ?? null,
     all: (name) => declared(name) ?? [],

@@ -1,10 +1,10 @@
 // The texts of `tulle --help` and `tulle COMMAND --help`, made from the commands themselves.
 
-import type { Command } from "./command.ts";
+import type { Command, CommandGroup, Entry } from "./command.ts";
 import { COMMON_FLAGS, type FlagSpec } from "./flags.ts";
 
 /** What `tulle --help` prints. */
-export function overview(commands: readonly Command[]): string {
+export function overview(commands: readonly Entry[]): string {
   return [
     "Tulle: a service mesh that is programmed by WebAssembly filters.",
     "",
@@ -24,16 +24,29 @@ export function overview(commands: readonly Command[]): string {
 }
 
 /** What `tulle COMMAND --help` prints. */
-export function commandHelp(command: Command): string {
+export function commandHelp(command: Command, path = command.name): string {
   const flags = [...command.flags, ...COMMON_FLAGS];
   return [
     `${command.summary}.`,
     "",
-    `Usage: tulle ${command.name}${command.usage === "" ? "" : " " + command.usage}`,
+    `Usage: tulle ${path}${command.usage === "" ? "" : " " + command.usage}`,
     "",
     "Flags:",
     ...table(flags.map((f) => [label(f), f.summary])),
     ...command.notes.flatMap((note) => ["", note]),
+  ].join("\n");
+}
+
+/** What `tulle GROUP --help` prints. */
+export function groupHelp({ name, summary, commands, notes }: CommandGroup): string {
+  return [
+    `${summary}.`,
+    "",
+    `Usage: tulle ${name} COMMAND [flags]`,
+    "",
+    "Commands:",
+    ...table(commands.map((c) => [`${c.name} ${c.usage}`.trim(), c.summary])),
+    ...notes.flatMap((note) => ["", note]),
   ].join("\n");
 }
 

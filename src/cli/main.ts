@@ -5,22 +5,23 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import { errorText } from "../core/errors.ts";
-import type { Command, Terminal } from "./command.ts";
+import type { Entry, Terminal } from "./command.ts";
 import { demoCommand } from "./demo.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
 import { parseFlags, quote } from "./flags.ts";
-import { commandHelp, overview } from "./help.ts";
+import { filterCommands } from "./filter.ts";
+import { commandHelp, groupHelp, overview } from "./help.ts";
 import { proxyCommand } from "./proxy.ts";
 import { nearest } from "./suggest.ts";
 import { processTerminal } from "./terminal.ts";
 
 /** What `tulle` can do, in the order of the help. */
-export const COMMANDS: readonly Command[] = [demoCommand, proxyCommand];
+export const COMMANDS: readonly Entry[] = [demoCommand, filterCommands, proxyCommand];
 
 /** Runs one command line. Resolves with the exit status; never throws. */
 export async function runTulle(
   argv: readonly string[],
-  commands: readonly Command[],
+  commands: readonly Entry[],
   terminal: Terminal,
 ): Promise<number> {
   const [name, ...rest] = argv;
@@ -33,27 +34,51 @@ export async function runTulle(
       terminal.out(`tulle ${manifest.version}`);
       return 0;
     }
-    const command = commands.find((c) => c.name === name);
-    if (command === undefined) throw unknownCommand(name, commands);
-    const flags = parseFlags(command.flags, rest);
-    if (flags.has("--help")) {
-      terminal.out(commandHelp(command));
-      return 0;
-    }
-    return await command.run(flags, terminal);
+    return await dispatch(name, rest, commands, terminal);
   } catch (e) {
     return report(e, terminal);
   }
 }
 
-function unknownCommand(name: string, commands: readonly Command[]): CliError {
+/** Runs `name` of `commands`; `under` are the words before it. */
+async function dispatch(
+  name: string,
+  argv: readonly string[],
+  commands: readonly Entry[],
+  terminal: Terminal,
+  under = "",
+): Promise<number> {
+  const entry = commands.find((c) => c.name === name);
+  if (entry === undefined) throw unknownCommand(under + name, under, name, commands);
+  if ("commands" in entry) {
+    const [next, ...rest] = argv;
+    if (next === undefined || next === "help" || next === "--help" || next === "-h") {
+      terminal.out(groupHelp(entry));
+      return 0;
+    }
+    return await dispatch(next, rest, entry.commands, terminal, `${under}${name} `);
+  }
+  const flags = parseFlags(entry.flags, argv, entry.operands);
+  if (flags.has("--help")) {
+    terminal.out(commandHelp(entry, under + name));
+    return 0;
+  }
+  return await entry.run(flags, terminal);
+}
+
+function unknownCommand(
+  path: string,
+  under: string,
+  name: string,
+  commands: readonly Entry[],
+): CliError {
   if (name.startsWith("-")) {
-    return usageError(`Unknown flag ${quote(name)}`, "Run tulle --help for what exists");
+    return usageError(`Unknown flag ${quote(name)}`, `Run tulle ${under}--help for what exists`);
   }
   const meant = nearest(name, commands.map((c) => c.name));
   return usageError(
-    `Unknown command ${quote(name)}`,
-    meant === null ? "Run tulle --help for what exists" : `Did you mean ${meant}?`,
+    `Unknown command ${quote(path)}`,
+    meant === null ? `Run tulle ${under}--help for what exists` : `Did you mean ${under}${meant}?`,
   );
 }
 

@@ -41,7 +41,7 @@ test("tulle --help lists every command that exists", async () => {
       new RegExp(`^  ${name} +${summary.slice(0, 20)}`, "m"),
     );
   }
-  assert.equal(COMMANDS.map((c) => c.name), ["demo", "proxy"]);
+  assert.equal(COMMANDS.map((c) => c.name), ["demo", "filter", "proxy"]);
 });
 
 test("tulle without a command prints the help", async () => {
@@ -80,6 +80,65 @@ test("every command's help fits 100 columns", async () => {
     await runTulle([name, "--help"], COMMANDS, terminal);
     for (const line of terminal.stdout.join("\n").split("\n")) assert.ok(line.length <= 100, line);
   }
+  for (const group of COMMANDS) {
+    for (const { name } of "commands" in group ? group.commands : []) {
+      const terminal = fakeTerminal();
+      assert.is(await runTulle([group.name, name, "--help"], COMMANDS, terminal), 0);
+      const text = terminal.stdout.join("\n");
+      assert.match(text, `Usage: tulle ${group.name} ${name}`);
+      for (const line of text.split("\n")) assert.ok(line.length <= 100, line);
+    }
+  }
+});
+
+test("a command of a group is found by both words", async () => {
+  const group = { name: "say", summary: "Say things", commands: [greet], notes: ["That is all."] };
+  const say = async (...argv: string[]) => {
+    const terminal = fakeTerminal();
+    const status = await runTulle(argv, [group], terminal);
+    return { status, out: terminal.stdout.join("\n"), err: terminal.stderr.join("\n") };
+  };
+  assert.is((await say("say", "greet", "--to", "you")).out, "you");
+  const { out, status } = await say("say");
+  assert.is(status, 0);
+  assert.is(
+    out,
+    "Say things.\n\nUsage: tulle say COMMAND [flags]\n\nCommands:\n" +
+      "  greet --to NAME   Say hello\n\nThat is all.",
+  );
+  assert.is((await say("say", "--help")).out, out);
+  assert.match((await say("say", "greet", "--help")).out, /Usage: tulle say greet --to NAME/);
+  assert.is(
+    (await say("say", "great")).err,
+    'tulle: Unknown command "say great"\n  Did you mean say greet?',
+  );
+  assert.is(
+    (await say("say", "xyz")).err,
+    'tulle: Unknown command "say xyz"\n  Run tulle say --help for what exists',
+  );
+});
+
+test("a command that takes words takes as many as it says", async () => {
+  const echo: Command = {
+    ...greet,
+    operands: { min: 1, max: 2 },
+    run(flags, terminal) {
+      terminal.out([...flags.operands, flags.text("--to")].join(" "));
+      return Promise.resolve(0);
+    },
+  };
+  const echoed = async (...argv: string[]) => {
+    const terminal = fakeTerminal();
+    const status = await runTulle(["greet", ...argv], [echo], terminal);
+    return status + " " + [...terminal.stdout, ...terminal.stderr].join("\n");
+  };
+  assert.is(await echoed("a", "--to", "you", "b"), "0 a b you");
+  assert.match(await echoed(), /^2 tulle: An argument is missing/);
+  assert.match(
+    await echoed("a", "b", "c"),
+    /^2 tulle: Unexpected argument "c": it takes at most 2/,
+  );
+  assert.match(await echoed("--help"), /^0 Say hello/);
 });
 
 test("flags take their value after a blank or an equals sign, and may repeat where they say so", async () => {

@@ -1,0 +1,47 @@
+// What a filter costs: the fuel of each hook for one made-up request, in which every header that the
+// filter reads has a value. For `build` and `inspect`; says nothing of other requests.
+
+import { errorText } from "../core/errors.ts";
+import type { SourceMap } from "../../wasm/host/source-map.ts";
+import { TestFilter } from "../../wasm/sdk/testing-filter.ts";
+
+/** One hook's cost. */
+export interface HookCost {
+  readonly hook: string;
+  readonly fuel: number;
+  readonly budget: number;
+}
+
+/** Costs by hook, or why they are not known. */
+export type FilterCost =
+  | { readonly hooks: readonly HookCost[] }
+  | { readonly unknown: string };
+
+/** Runs one request through a module, with the configuration `config`. Never rejects. */
+export async function costOf(
+  module: Uint8Array,
+  config: object | undefined,
+  map: SourceMap | null,
+): Promise<FilterCost> {
+  try {
+    const options = config === undefined ? {} : { config };
+    const filter = await TestFilter.open(module, options, map);
+    const headers = Object.fromEntries(filter.info.headersRead.map((name) => [name, "value"]));
+    filter.request({ method: "GET", path: "/items/42?page=1", headers });
+    filter.outcome({ status: 503, elapsedMs: 12 });
+    filter.response({ status: 200, headers });
+    filter.end({ status: 200, elapsedMs: 12 });
+    return {
+      hooks: filter.fuelReport().map(({ hook, last, budget }) => ({ hook, fuel: last, budget })),
+    };
+  } catch (e) {
+    return { unknown: errorText(e) };
+  }
+}
+
+/** The costs in one line. */
+export function costText(cost: FilterCost): string {
+  if ("unknown" in cost) return `cost unknown: ${cost.unknown}`;
+  if (cost.hooks.length === 0) return "no hook of a request";
+  return cost.hooks.map(({ hook, fuel }) => `${hook} ${fuel} instructions`).join(", ");
+}

@@ -1,0 +1,196 @@
+import { existsSync } from "node:fs";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { filterCommands } from "../../src/cli/filter.ts";
+import { runTulle } from "../../src/cli/main.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { fakeTerminal } from "./fake-terminal.ts";
+
+const at = (path: string) => fileURLToPath(new URL("../../" + path, import.meta.url));
+
+async function tulle(...argv: string[]) {
+  const terminal = fakeTerminal();
+  const status = await runTulle(["filter", ...argv], [filterCommands], terminal);
+  return { status, out: terminal.stdout.join("\n"), err: terminal.stderr.join("\n") };
+}
+
+test("a new filter builds and passes its test at once", async () => {
+  await using dir = await tempDir("filter-new");
+  const filters = dir.join("filters");
+  const made = await tulle("new", "gate", "--filters", filters);
+  assert.is(made.status, 0, made.err);
+  for (const file of ["assembly/index.ts", "gate.test.ts", "README.md"]) {
+    assert.ok(existsSync(join(filters, "gate", file)), file);
+    assert.match(made.out, file);
+  }
+  const built = await tulle("build", "--filters", filters);
+  assert.is(built.status, 0, built.err);
+  assert.match(built.out, /build\/gate\.wasm {2}\d{3,4} bytes in \d+ ms/);
+  assert.match(built.out, /cost {4}onRequest \d{2,3} instructions/);
+  const digests = JSON.parse(await readFile(join(filters, "build/digests.json"), "utf8"));
+  assert.match(built.out, digests.gate);
+  const tested = await tulle("test", "gate", "--filters", filters);
+  assert.is(tested.status, 0, tested.out + tested.err);
+  assert.match(tested.out, /Passed: +2/);
+  assert.match(tested.out, /fuel: \S*gate onRequest \d+ of 1000000 at most, 3 calls/);
+  assert.match(tested.out, /1 passed, 0 failed/);
+  const again = await tulle("new", "gate", "--filters", filters);
+  assert.is(again.status, 1);
+  assert.match(again.err, /gate exists already/);
+});
+
+test("a name that no object may have is a usage error", async () => {
+  for (const name of ["Gate", "a/b", "..", "-x", "build", "x".repeat(64)]) {
+    const { status, err } = await tulle("new", name);
+    assert.is(status, 2, name);
+    assert.match(err, /is no name for a filter|Unknown flag/);
+  }
+});
+
+test("what does not compile is told with file, line and column, and the others are built", async () => {
+  await using dir = await tempDir("filter-build");
+  const filters = dir.join("filters");
+  await tulle("new", "good", "--filters", filters);
+  await mkdir(join(filters, "bad/assembly"), { recursive: true });
+  await writeFile(
+    join(filters, "bad/assembly/index.ts"),
+    'import { Action } from "@tulle/filter";\nexport function onRequest(): Action {\n  return x;\n}\n',
+  );
+  const { status, out, err } = await tulle("build", "--filters", filters);
+  assert.is(status, 1);
+  assert.match(err, /bad\/assembly\/index\.ts:3:10: Cannot find name 'x'/);
+  assert.match(err, /1 filter not built/);
+  assert.match(out, /good\.wasm/);
+  const unknown = await tulle("build", "goood", "--filters", filters);
+  assert.match(unknown.err, /goood\/assembly\/index\.ts does not exist\n {2}Did you mean good\?/);
+  assert.match((await tulle("build", "--filters", dir.join("no"))).err, /There is no folder/);
+});
+
+test("a test that fails, runs nothing, or traps is a failure", async () => {
+  await using dir = await tempDir("filter-test");
+  const filters = dir.join("filters");
+  await tulle("new", "gate", "--filters", filters);
+  const write = (text: string) => writeFile(join(filters, "gate/gate.test.ts"), text);
+  await write('import { test } from "tulle/testing";\ntest("nothing", () => {});\n');
+  const empty = await tulle("test", "--filters", filters);
+  assert.is(empty.status, 1);
+  assert.match(empty.err, /ran no test: does it end with test\.run\(\)\?/);
+  await write(`import { loadFilter, test } from "tulle/testing";
+test("it traps", async () => {
+  const filter = await loadFilter(import.meta.dirname ?? ".");
+  filter.request();
+});
+test.run();
+`);
+  await writeFile(
+    join(filters, "gate/assembly/index.ts"),
+    `import { Action, request } from "@tulle/filter";
+export function onRequest(): Action {
+  return 10 / request.attempt();
+}
+`,
+  );
+  const failing = await tulle("test", "--filters", filters);
+  assert.is(failing.status, 1);
+  assert.match(
+    failing.out + failing.err,
+    /onRequest trapped: divide by zero, in \S+ at \S*gate\/assembly\/index\.ts:3:\d+/,
+  );
+  assert.match(failing.out, /0 passed, 1 failed/);
+});
+
+test("inspect says what a module is, with its cost", async () => {
+  const { status, out } = await tulle("inspect", at("filters/build/route-metrics.wasm"));
+  assert.is(status, 0);
+  for (
+    const line of [
+      /^ {2}abi {6}tulle_abi_1$/m,
+      /^ {2}sha256 {3}[0-9a-f]{64}$/m,
+      /^ {2}hooks {4}.*end/m,
+      /^ {2}metrics {2}.*counter filter_route_requests_total\{/m,
+      /^ {2}imports {2}.*tulle request_path/m,
+      /^ {2}limits {3}memory \d+ of 16 pages, \d+ functions, fuel 1000000 a hook$/m,
+      /^ {2}cost {5}.*onEnd \d+ instructions/m,
+      /^ {2}verdict {2}a proxy loads it$/m,
+    ]
+  ) assert.match(out, line);
+  const json = await tulle("inspect", at("filters/build/retry.wasm"), "--json");
+  const document = JSON.parse(json.out);
+  assert.is(document.refused, null);
+  assert.equal(document.info.hooks, ["outcome"]);
+});
+
+test("inspect says why a proxy would refuse a module, and where", async () => {
+  await using dir = await tempDir("filter-inspect");
+  const good = await readFile(at("filters/build/retry.wasm"));
+  const wrong = dir.join("wrong.wasm");
+  await writeFile(wrong, good.subarray(0, 700));
+  const cut = await tulle("inspect", wrong);
+  assert.is(cut.status, 1);
+  assert.match(cut.out, /verdict {2}refused: .*(at byte|byte \d|0x)/);
+  // a host function that does not exist, in a module that parses
+  const bytes = Buffer.from(good);
+  const name = bytes.indexOf("request_method");
+  bytes.write("request_metho1", name, "latin1");
+  await writeFile(wrong, bytes);
+  const foreign = await tulle("inspect", wrong);
+  assert.is(foreign.status, 1);
+  assert.match(
+    foreign.out,
+    /refused: imports "tulle" "request_metho1": not allowed; .*at byte \d+/,
+  );
+  assert.match(foreign.out, /imports {2}.*request_metho1/, "what can be read is shown");
+  const config = dir.join("config.json");
+  await writeFile(config, '{"maxRetries": 11}');
+  const refused = await tulle("inspect", at("filters/build/retry.wasm"), "--config", config);
+  assert.is(refused.status, 1);
+  assert.match(refused.out, /refused: .*"maxRetries" must be a whole number from 0 to 10, not 11/);
+  await writeFile(config, "[]");
+  assert.is(
+    (await tulle("inspect", at("filters/build/retry.wasm"), "--config", config)).status,
+    64,
+  );
+  assert.match((await tulle("inspect", dir.join("no.wasm"))).err, /no\.wasm does not exist/);
+});
+
+test("sign and verify tell whose module it is", async () => {
+  await using dir = await tempDir("filter-sign");
+  const wasm = dir.join("retry.wasm");
+  await writeFile(wasm, await readFile(at("filters/build/retry.wasm")));
+  const me = await tulle("keygen", dir.join("me"));
+  assert.is(me.status, 0, me.err);
+  assert.is((await stat(dir.join("me.key"))).mode & 0o777, 0o600);
+  assert.match((await tulle("keygen", dir.join("me"))).err, /me\.key exists already/);
+  const signed = await tulle("sign", wasm, "--key", dir.join("me.key"));
+  assert.is(signed.status, 0, signed.err);
+  assert.match(signed.out, /signature {2}[A-Za-z0-9+/]{86}==/);
+  const verified = await tulle("verify", wasm, "--key", dir.join("me.pub"));
+  assert.is(verified.status, 0, verified.err);
+  assert.match(verified.out, /was signed by [0-9a-f]{8}$/);
+  assert.match(me.out, verified.out.slice(-8));
+
+  const other = await tulle("sign", wasm, "--new-key", dir.join("other"));
+  assert.is(other.status, 0, other.err);
+  const foreign = await tulle("verify", wasm, "--key", dir.join("me.pub"));
+  assert.is(foreign.status, 1);
+  assert.match(foreign.err, /was not signed by/);
+  const both = ["--key", dir.join("me.pub"), "--key", dir.join("other.pub")];
+  assert.is((await tulle("verify", wasm, ...both)).status, 0);
+  const text = /signature {2}(\S+)/.exec(signed.out)?.[1] ?? "";
+  const mine = ["--key", dir.join("me.pub"), "--signature", text];
+  assert.is((await tulle("verify", wasm, ...mine)).status, 0);
+  await writeFile(wasm, Buffer.concat([await readFile(wasm), Buffer.of(0, 2, 1, 65)]));
+  assert.is((await tulle("verify", wasm, ...both)).status, 1, "another module");
+
+  const asPrivate = await tulle("verify", wasm, "--key", dir.join("me.key"));
+  assert.match(asPrivate.err, /private key in it/);
+  const secret = (await readFile(dir.join("me.key"), "utf8")).split("\n")[1] ?? "";
+  assert.not.match(asPrivate.err + signed.out, secret);
+  assert.is((await tulle("sign", wasm)).status, 2);
+  assert.match((await tulle("sign", dir.join("me.key"), ...mine.slice(0, 2))).err, /not a WebAss/);
+});
+
+test.run();
