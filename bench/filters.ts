@@ -7,7 +7,13 @@ import { pathToFileURL } from "node:url";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Exchange } from "../src/core/exchange.ts";
-import { CONTINUE, type FilterChain, HOOK_OUTCOME, type Outcome } from "../src/core/filter.ts";
+import {
+  CONTINUE,
+  type FilterChain,
+  HOOK_OUTCOME,
+  NO_FILTERS,
+  type Outcome,
+} from "../src/core/filter.ts";
 import { headerName } from "../src/core/head.ts";
 import { SILENT } from "../src/core/log.ts";
 import { get, moduleBytes, refTo } from "../test/wasm/support.ts";
@@ -27,7 +33,13 @@ const USAGE = `Usage: npm run bench -- filters [flags]
   --json       print one JSON document instead of the table`;
 
 const clock = { now: () => performance.now(), wall: () => Date.now(), after: () => () => {} };
-const world = { now: clock.now, random: Math.random, log: SILENT, mayLog: () => false };
+const world = {
+  now: clock.now,
+  wall: clock.wall,
+  random: Math.random,
+  log: SILENT,
+  mayLog: () => false,
+};
 
 /** Headers as a browser behind an ingress sends them. */
 const HEADERS: Record<string, string> = {
@@ -53,6 +65,7 @@ const tiers = new Float64Array(2);
 
 /** The policy of wasm/fixtures/assembly/policy.ts in JavaScript. */
 const inJavaScript: FilterChain = {
+  ...NO_FILTERS,
   hooks: 3,
   requestHead(x) {
     const isGold = x.request.get(TIER) === "gold";
@@ -64,8 +77,6 @@ const inJavaScript: FilterChain = {
   attemptOutcome(x, outcome) {
     return outcome.status >= 502 && outcome.status <= 504 && x.attempt < 2 ? 10 : -1;
   },
-  responseHead: () => CONTINUE,
-  end: () => {},
 };
 
 /** Enough for the collector's rounds of the fixture that computes. */

@@ -21,6 +21,10 @@ export const HOOK_EXPORTS = {
   outcome: "tulle_on_outcome",
   response: "tulle_on_response",
   end: "tulle_on_end",
+  attempt: "tulle_on_attempt",
+  tick: "tulle_on_tick",
+  connection: "tulle_on_connection",
+  connectionEnd: "tulle_on_connection_end",
 } as const;
 export type HookName = keyof typeof HOOK_EXPORTS;
 
@@ -46,6 +50,12 @@ export const HOOK_TYPES: Readonly<Record<HookName, BorderType>> = {
   response: { params: [I32], results: [I32] },
   // status, elapsed ms
   end: { params: [I32, F64], results: [] },
+  // attempt
+  attempt: { params: [I32], results: [] },
+  tick: { params: [], results: [] },
+  connection: { params: [], results: [I32] },
+  // bytes from the client, bytes to the client, elapsed ms
+  connectionEnd: { params: [F64, F64, F64], results: [] },
 };
 /** Most headers that a hook takes as parameters. */
 export const MAX_HEADER_PARAMS = 8;
@@ -54,6 +64,8 @@ export const MAX_HEADER_PARAMS = 8;
 export const ACTION_CONTINUE = 0;
 /** `tulle.reply` was called: answer with that. */
 export const ACTION_REPLY = 1;
+/** Result of `connection`: the connection is refused. */
+export const ACTION_DENY = 2;
 /** Bits 8–15: how many entries of the manifest's `edits` to apply; bits 16–31: the first of them. */
 export const EDIT_COUNT_SHIFT = 8;
 export const EDIT_FIRST_SHIFT = 16;
@@ -83,6 +95,7 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   response_set: { params: [I32, REF], results: [] },
   response_add: { params: [I32, REF], results: [] },
   response_remove: { params: [I32], results: [] },
+  response_set_status: { params: [I32], results: [] },
   apply_edit: { params: [I32], results: [] },
   apply_config: { params: [I32, I32], results: [] },
   reply: { params: [I32, REF], results: [] },
@@ -90,6 +103,16 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   peer_id: { params: [], results: [REF] },
   is_inbound: { params: [], results: [I32] },
   attempt: { params: [], results: [I32] },
+  route: { params: [], results: [REF] },
+  remote_ip: { params: [], results: [REF] },
+  remote_port: { params: [], results: [I32] },
+  target_ip: { params: [], results: [REF] },
+  target_port: { params: [], results: [I32] },
+  elapsed_ms: { params: [], results: [F64] },
+  wall_ms: { params: [], results: [F64] },
+  set_request_timeout: { params: [I32], results: [] },
+  set_attempt_timeout: { params: [I32], results: [] },
+  choose_endpoint: { params: [REF, REF, I32], results: [] },
   endpoint_label: { params: [REF], results: [REF] },
   config_i32: { params: [I32], results: [I32] },
   config_f64: { params: [I32], results: [F64] },
@@ -144,6 +167,10 @@ export const LIMITS = {
   /** Series of one metric, all label values multiplied. */
   seriesPerMetric: 4096,
   bounds: 32,
+  /** Least and most of `tickMs`, and most of a time-out. */
+  minTickMs: 10,
+  maxTickMs: 3_600_000,
+  maxTimeoutMs: 3_600_000,
   textBytes: 8192,
 } as const;
 
@@ -163,6 +190,8 @@ export interface Manifest {
   readonly edits: readonly ManifestEdit[];
   readonly config: readonly ConfigField[];
   readonly metrics: readonly ManifestMetric[];
+  /** How often `tick` is called. */
+  readonly tickMs?: number;
 }
 
 /** Slots by head. */

@@ -25,6 +25,14 @@ export interface LocalReply {
   readonly body: string;
 }
 
+/** Endpoints with this label. */
+export interface EndpointChoice {
+  readonly label: string;
+  readonly value: string;
+  /** No other endpoint will do. */
+  readonly strict: boolean;
+}
+
 /** One direction of an exchange. */
 export interface Sink {
   /** Bytes lent for the call, always taken; false: send no more until `wake`. */
@@ -73,6 +81,14 @@ export class Exchange {
   endpoint: unknown = null;
   /** The matched route's state; its owner knows the type. */
   route: unknown = null;
+  /** The matched route's name, for filters. */
+  routeName = "";
+  /** A filter's time-out for the whole request, instead of the route's; 0: none. */
+  timeoutMs = 0;
+  /** A filter's time-out for the attempt that begins; 0: none. */
+  attemptTimeoutMs = 0;
+  /** Which endpoints a filter wants asked, or null. */
+  choice: EndpointChoice | null = null;
   /** The final status sent to the client; 0 when it got none. */
   status = 0;
   /** Why the exchange failed, or null. */
@@ -97,6 +113,10 @@ export class Exchange {
     this.endpointLabels = NO_LABELS;
     this.endpoint = null;
     this.route = null;
+    this.routeName = "";
+    this.timeoutMs = 0;
+    this.attemptTimeoutMs = 0;
+    this.choice = null;
     this.status = 0;
     this.error = null;
     this.onEnd = null;

@@ -31,6 +31,9 @@ export const HOOK_REQUEST = 1;
 export const HOOK_OUTCOME = 2;
 export const HOOK_RESPONSE = 4;
 export const HOOK_END = 8;
+export const HOOK_ATTEMPT = 16;
+export const HOOK_CONNECTION = 32;
+export const HOOK_CONNECTION_END = 64;
 
 /** Go on. */
 export const CONTINUE = 0;
@@ -63,11 +66,17 @@ export interface FilterChain {
   /** Which hooks any filter has: bits of `HOOK_*`. */
   readonly hooks: number;
   requestHead(x: Exchange): Verdict;
+  /** Before each attempt: may set `x.attemptTimeoutMs` and `x.choice`. */
+  attemptStart(x: Exchange): void;
   /** -1: no retry; else retry after that many milliseconds. Any «no» stops a retry. */
   attemptOutcome(x: Exchange, outcome: Outcome): number;
   responseHead(x: Exchange, head: ResponseHead): Verdict;
   /** Exactly once for each request that `requestHead` saw, also after an abort (status 0). */
   end(x: Exchange, status: number, elapsedMs: number): void;
+  /** An opaque connection: `REPLY` denies it, `FAILED`, too; `x.filterError` says why. */
+  connectionOpen(x: Exchange): Verdict;
+  /** Exactly once for each connection that `connectionOpen` let through. */
+  connectionEnd(x: Exchange, bytesIn: number, bytesOut: number, elapsedMs: number): void;
 }
 
 /** The chain of a route without filters. */
@@ -77,6 +86,9 @@ export const NO_FILTERS: FilterChain = {
   attemptOutcome: () => -1,
   responseHead: () => CONTINUE,
   end: () => {},
+  attemptStart: () => {},
+  connectionOpen: () => CONTINUE,
+  connectionEnd: () => {},
 };
 
 /** A module that was refused, rewritten, compiled and tried, ready to be instantiated. */

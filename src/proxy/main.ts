@@ -6,6 +6,7 @@ import { formatSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import type { FilterRef, FilterStats } from "../core/filter.ts";
 import { createLogger, type Logger } from "../core/log.ts";
+import { createTimer } from "../core/timers.ts";
 import type { Watch } from "../core/watch.ts";
 import { readEnv } from "../runtime/env.ts";
 import { createGrpcClient } from "../runtime/grpc-client.ts";
@@ -60,7 +61,7 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     (typeof clients)[0],
     (typeof clients)[0],
   ];
-  const engine = createEngine({ clock, log: log.with("filter") });
+  const engine = createEngine({ clock, log: log.with("filter"), after: timersOf(driver) });
   const keeper = keepCredentials({
     identity,
     secrets,
@@ -197,7 +198,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   const identity = o.identityDir === null ? null : await readIdentityDir(o.identityDir);
   if (identity !== null) mesh.update(identity);
 
-  const engine = createEngine({ clock, log: log.with("filter") });
+  const engine = createEngine({ clock, log: log.with("filter"), after: timersOf(driver) });
   const refs = await Promise.all(o.filters.map((filter) => staticFilterRef(filter)));
   const prepared = await Promise.all(
     o.filters.map((filter, i) => engine.prepare(filter.module, refs[i] as FilterRef)),
@@ -289,6 +290,15 @@ function dataPlane(log: Logger) {
   const { sheet, processStart } = metrics;
   sheet.set(sheet.cell(processStart, {}), Math.floor(SYSTEM_CLOCK.wall() / 1000));
   return { driver, mesh, metrics, draining: new Draining() };
+}
+
+/** The driver's wheel as a clock's `after`: ticks of filters fire in its turns. */
+function timersOf(driver: NetDriver): (ms: number, fire: () => void) => () => void {
+  return (ms, fire) => {
+    const timer = createTimer(fire);
+    driver.timers.arm(timer, SYSTEM_CLOCK.now() + ms);
+    return () => driver.timers.cancel(timer);
+  };
 }
 
 function stackOf(e: unknown): string {

@@ -30,11 +30,15 @@ export function tryCanary(plan: FilterPlan, world: World): void {
   const outcome = { status: 200, error: 0, elapsedMs: 1 };
   const tries: readonly (readonly [hook: string, call: () => unknown])[] = [
     ["onRequest", () => guest.request(x)],
+    ["onAttempt", () => guest.attempt(x)],
     ["onOutcome", () => guest.outcome(x, outcome)],
     ["onOutcome", () => guest.outcome(x, { ...outcome, status: 503 })],
     ["onResponse", () => guest.response(x, head)],
     ["onResponse", () => guest.response(x, failed)],
     ["onEnd", () => guest.end(x, 200, 1)],
+    ["onTick", () => guest.tick()],
+    ["onConnection", () => guest.connection(x)],
+    ["onConnectionEnd", () => guest.connectionEnd(x, 1, 1, 1)],
   ];
   for (const [hook, call] of tries) {
     try {

@@ -6,6 +6,9 @@ import {
   CONTINUE,
   FAILED,
   type FilterChain,
+  HOOK_ATTEMPT,
+  HOOK_CONNECTION,
+  HOOK_CONNECTION_END,
   HOOK_END,
   HOOK_OUTCOME,
   HOOK_REQUEST,
@@ -19,16 +22,30 @@ import { OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { FilterUnit } from "./unit.ts";
 
 /** What a chain asks of its members. */
-type Member = Pick<FilterUnit, "hooks" | "request" | "response" | "outcome" | "end">;
+type Member = Pick<
+  FilterUnit,
+  | "hooks"
+  | "request"
+  | "response"
+  | "outcome"
+  | "end"
+  | "attempt"
+  | "connection"
+  | "connectionEnd"
+>;
 
 /** Stands for a filter with the closed policy that could not be loaded. */
 export function unloaded(filter: UnloadedFilter): Member {
+  const fail = (x: Exchange): Verdict => {
+    x.filterError = `filter "${filter.ref.name}" is not loaded: ${filter.why}`;
+    return FAILED;
+  };
   return {
-    hooks: HOOK_REQUEST,
-    request: (x) => {
-      x.filterError = `filter "${filter.ref.name}" is not loaded: ${filter.why}`;
-      return FAILED;
-    },
+    hooks: HOOK_REQUEST | HOOK_CONNECTION,
+    request: fail,
+    connection: fail,
+    connectionEnd: () => {},
+    attempt: () => {},
     response: () => CONTINUE,
     outcome: () => OPINION_NONE,
     end: () => {},
@@ -45,6 +62,10 @@ export class Chain implements FilterChain {
   readonly #response: readonly Member[];
   /** In reverse. */
   readonly #end: readonly Member[];
+  readonly #attempt: readonly Member[];
+  readonly #connection: readonly Member[];
+  /** In reverse. */
+  readonly #connectionEnd: readonly Member[];
   readonly #keepsRequest: boolean;
   /** Requests that a filter answered or failed: that filter, for the generation of the exchange. */
   readonly #stopped = new WeakMap<Exchange, { generation: number; at: number }>();
@@ -56,6 +77,9 @@ export class Chain implements FilterChain {
     this.#outcome = having(HOOK_OUTCOME);
     this.#response = having(HOOK_RESPONSE).reverse();
     this.#end = having(HOOK_END).reverse();
+    this.#attempt = having(HOOK_ATTEMPT);
+    this.#connection = having(HOOK_CONNECTION);
+    this.#connectionEnd = having(HOOK_CONNECTION_END).reverse();
     this.#keepsRequest = keepsRequest;
     this.hooks = members.reduce((bits, m) => bits | m.hooks, 0);
   }
@@ -73,6 +97,23 @@ export class Chain implements FilterChain {
       }
     }
     return CONTINUE;
+  }
+
+  attemptStart(x: Exchange): void {
+    const members = this.#attempt;
+    for (let i = 0; i < members.length; i++) (members[i] as Member).attempt(x);
+  }
+
+  connectionOpen(x: Exchange): Verdict {
+    for (const member of this.#connection) {
+      const verdict = member.connection(x);
+      if (verdict !== CONTINUE) return verdict;
+    }
+    return CONTINUE;
+  }
+
+  connectionEnd(x: Exchange, bytesIn: number, bytesOut: number, elapsedMs: number): void {
+    for (const member of this.#connectionEnd) member.connectionEnd(x, bytesIn, bytesOut, elapsedMs);
   }
 
   attemptOutcome(x: Exchange, outcome: Outcome): number {

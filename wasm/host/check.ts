@@ -61,6 +61,10 @@ export function checkBorder(module: ParsedModule, manifest: Manifest): void {
       throw new FilterRefused(`the start function is ${typeText(type)}, expected () -> ()`);
     }
   }
+  const ticks = module.exports.some((e) => e.name === HOOK_EXPORTS.tick);
+  if (ticks !== (manifest.tickMs !== undefined)) {
+    throw new FilterRefused(`"${HOOK_EXPORTS.tick}" and tickMs of the manifest need each other`);
+  }
   manifest.metrics.forEach((metric, i) => {
     const found = module.exports.find((e) => e.name === `${METRIC_EXPORT}${i}`);
     const isAddress = found?.kind === 3 && module.globals[found.index]?.type === 0x7f;

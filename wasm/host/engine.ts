@@ -38,6 +38,8 @@ export interface EngineOptions {
   readonly log?: Logger;
   /** At least 0, less than 1. */
   readonly random?: () => number;
+  /** The data plane's timers, for ticks: calls once after `ms`. The clock's unless given. */
+  readonly after?: Clock["after"];
   /** Says `file:line:column` of a place in a module, where somebody has its source map. */
   readonly locate?: Locate;
   /** Told of each filter that begins to run; for reports of its fuel. */
@@ -61,6 +63,7 @@ class Engine implements FilterEngine {
   readonly #world: World;
   readonly #locate: Locate | null;
   readonly #onUnit: (unit: FilterUnit) => void;
+  readonly #after: Clock["after"];
   readonly #store = new MetricStore();
   readonly #modules = new Map<string, LoadedModule>();
   readonly #units = new Map<string, WeakRef<FilterUnit>>();
@@ -72,13 +75,16 @@ class Engine implements FilterEngine {
     },
   );
 
-  constructor({ clock, log = SILENT, random = Math.random, locate, onUnit }: EngineOptions) {
+  constructor(options: EngineOptions) {
+    const { clock, log = SILENT, random = Math.random, locate, onUnit, after } = options;
+    this.#after = after ?? ((ms, fire) => clock.after(ms, fire));
     this.#locate = locate ?? null;
     this.#onUnit = onUnit ?? (() => {});
     let second = -1;
     let lines = 0;
     this.#world = {
       now: () => clock.now(),
+      wall: () => clock.wall(),
       random,
       log,
       mayLog: () => {
@@ -159,7 +165,19 @@ class Engine implements FilterEngine {
     this.#onUnit(unit);
     this.#units.set(plan.key, new WeakRef(unit));
     this.#released.register(unit, { key: plan.key, holder: unit.holder });
+    const { tickMs } = plan.manifest;
+    if (tickMs !== undefined) this.#tick(new WeakRef(unit), tickMs);
     return unit;
+  }
+
+  /** Ticks for as long as some chain holds the unit. */
+  #tick(unit: WeakRef<FilterUnit>, ms: number): void {
+    this.#after(ms, () => {
+      const held = unit.deref();
+      if (held === undefined) return;
+      held.tick();
+      this.#tick(unit, ms);
+    });
   }
 
   #countsOf({ ref: { name, sha256 } }: FilterPlan): UnitCounts {

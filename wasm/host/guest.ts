@@ -6,6 +6,7 @@ import { FilterRefused, type Outcome } from "../../src/core/filter.ts";
 import type { Head, HeaderEdit, HeaderName, ResponseHead } from "../../src/core/head.ts";
 import {
   ACTION_CONTINUE,
+  ACTION_DENY,
   ACTION_REPLY,
   EDIT_COUNT_SHIFT,
   EDIT_FIRST_SHIFT,
@@ -18,11 +19,14 @@ import {
 import {
   createImports,
   MAX_EDITS,
+  PHASE_ATTEMPT,
+  PHASE_CONNECTION,
   PHASE_END,
   PHASE_OUTCOME,
   PHASE_REQUEST,
   PHASE_RESPONSE,
   PHASE_START,
+  PHASE_TICK,
   type Situation,
   type World,
 } from "./hostcalls.ts";
@@ -64,6 +68,10 @@ export class Guest {
   readonly #outcome: Hook | null;
   readonly #response: Hook | null;
   readonly #end: Hook | null;
+  readonly #attempt: Hook | null;
+  readonly #tick: Hook | null;
+  readonly #connection: Hook | null;
+  readonly #connectionEnd: Hook | null;
 
   /** Instantiates, starts and configures. Throws `FilterRefused` with the reason. */
   constructor(plan: FilterPlan, world: World) {
@@ -98,6 +106,10 @@ export class Guest {
     this.#outcome = find(HOOK_EXPORTS.outcome);
     this.#response = find(HOOK_EXPORTS.response);
     this.#end = find(HOOK_EXPORTS.end);
+    this.#attempt = find(HOOK_EXPORTS.attempt);
+    this.#tick = find(HOOK_EXPORTS.tick);
+    this.#connection = find(HOOK_EXPORTS.connection);
+    this.#connectionEnd = find(HOOK_EXPORTS.connectionEnd);
   }
 
   /** Fuel that the last hook left over; below 0: it ran out. */
@@ -211,6 +223,41 @@ export class Guest {
     at.phase = PHASE_END;
     at.x = x;
     hook(status, elapsedMs);
+    at.x = null;
+  }
+
+  attempt(x: Exchange): void {
+    const at = this.#at;
+    at.phase = PHASE_ATTEMPT;
+    at.x = x;
+    this.#attempt?.(x.attempt);
+    at.x = null;
+  }
+
+  tick(): void {
+    this.#at.phase = PHASE_TICK;
+    this.#at.x = null;
+    this.#tick?.();
+  }
+
+  /** False: the connection is refused. */
+  connection(x: Exchange): boolean {
+    const at = this.#at;
+    at.phase = PHASE_CONNECTION;
+    at.x = x;
+    const result = this.#connection?.() ?? ACTION_CONTINUE;
+    at.x = null;
+    if (result !== ACTION_CONTINUE && result !== ACTION_DENY) {
+      throw new HostTrap(`onConnection returned ${result}, which is no action`);
+    }
+    return result === ACTION_CONTINUE;
+  }
+
+  connectionEnd(x: Exchange, bytesIn: number, bytesOut: number, elapsedMs: number): void {
+    const at = this.#at;
+    at.phase = PHASE_CONNECTION;
+    at.x = x;
+    this.#connectionEnd?.(bytesIn, bytesOut, elapsedMs);
     at.x = null;
   }
 

@@ -23,6 +23,9 @@ export const PHASE_REQUEST = 2;
 export const PHASE_OUTCOME = 4;
 export const PHASE_RESPONSE = 8;
 export const PHASE_END = 16;
+export const PHASE_ATTEMPT = 32;
+export const PHASE_TICK = 64;
+export const PHASE_CONNECTION = 128;
 
 /** Most changes to one head; past them the filter is stopped. */
 export const MAX_EDITS = 256;
@@ -44,6 +47,8 @@ export interface Situation {
 /** What the world offers to filters. */
 export interface World {
   now(): number;
+  /** Milliseconds since the epoch. */
+  wall(): number;
   random(): number;
   readonly log: Logger;
   /** Whether a filter may write one more line now. */
@@ -56,7 +61,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
   let replyHeaders: (readonly [string, string])[] = [];
 
   const exchange = (): Exchange => {
-    if (at.x === null) throw new HostTrap("there is no request while the filter starts");
+    if (at.x === null) throw new HostTrap("there is no request while the filter starts or ticks");
     return at.x;
   };
   /** The request, where its bytes are still there. */
@@ -74,6 +79,13 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
   const theResponse = (): ResponseHead => {
     if (at.response === null) throw new HostTrap("there is a response only in onResponse");
     return at.response;
+  };
+  const during = (phases: number, why: string): void => {
+    if ((at.phase & phases) === 0) throw new HostTrap(why);
+  };
+  const timeout = (ms: number): number => {
+    if (ms >= 1 && ms <= LIMITS.maxTimeoutMs) return ms;
+    throw new HostTrap(`${ms} is not a time-out from 1 to ${LIMITS.maxTimeoutMs} ms`);
   };
   const header = (slot: number, mask: Uint8Array, what: string): HeaderName => {
     if (mask[slot] !== 1) {
@@ -154,6 +166,14 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       room(theResponse()).set(header(slot, plan.writesResponse, "written"), headerValue(value)),
     response_add: (slot: number, value: unknown) =>
       room(theResponse()).add(header(slot, plan.writesResponse, "written"), headerValue(value)),
+    response_set_status: (status: number) => {
+      const response = theResponse();
+      if (!hasBody(response.status) || !hasBody(status) || response.tunnel) {
+        throw new HostTrap(`a status ${response.status} cannot become ${status}`);
+      }
+      response.status = status;
+      response.reasonTo = response.reasonFrom;
+    },
     response_remove: (slot: number) =>
       room(theResponse()).remove(header(slot, plan.writesResponse, "written")),
     apply_edit: (edit: number) =>
@@ -193,6 +213,29 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       replyHeaders.push([name.text, headerValue(value)]);
     },
     peer_id: () => exchange().conn.tls?.identity ?? null,
+    route: () => exchange().routeName,
+    remote_ip: () => exchange().conn.remote.ip,
+    remote_port: () => exchange().conn.remote.port,
+    target_ip: () => exchange().conn.target.ip,
+    target_port: () => exchange().conn.target.port,
+    elapsed_ms: () => Math.max(0, world.now() - exchange().startedMs),
+    wall_ms: () => world.wall(),
+    set_request_timeout: (ms: number) => {
+      during(PHASE_REQUEST, "the request's time-out is set only in onRequest");
+      exchange().timeoutMs = timeout(ms);
+    },
+    set_attempt_timeout: (ms: number) => {
+      during(PHASE_REQUEST | PHASE_ATTEMPT, "the attempt's time-out is set before it begins");
+      exchange().attemptTimeoutMs = timeout(ms);
+    },
+    choose_endpoint: (label: unknown, value: unknown, strict: number) => {
+      during(PHASE_REQUEST | PHASE_ATTEMPT, "an endpoint is chosen before an attempt begins");
+      exchange().choice = {
+        label: fromByteString(textOf(label, "a label's name")),
+        value: fromByteString(textOf(value, "a label's value")),
+        strict: strict !== 0,
+      };
+    },
     is_inbound: () => exchange().conn.direction === "inbound" ? 1 : 0,
     attempt: () => exchange().attempt,
     endpoint_label: (name: unknown) => {
@@ -243,6 +286,11 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       },
     },
   };
+}
+
+/** Statuses that end a message in the same way, so that one may stand for another. */
+function hasBody(status: number): boolean {
+  return status >= 200 && status <= 599 && status !== 204 && status !== 205 && status !== 304;
 }
 
 /** Texts from here on cost an instruction for each byte. */

@@ -58,6 +58,7 @@ export function readManifest(section: Uint8Array | null): Manifest {
     "edits",
     "config",
     "metrics",
+    "tickMs",
   ]);
   if (m.abi !== ABI) refuse(`abi is ${show(m.abi)}; ${ABI} is spoken here`);
   const headers = array("headers", m.headers, LIMITS.headers).map((h, i) => {
@@ -88,6 +89,10 @@ export function readManifest(section: Uint8Array | null): Manifest {
   const metrics = array("metrics", m.metrics, LIMITS.metrics).map((x, i) =>
     metric(`metrics[${i}]`, x, config)
   );
+  const tickMs = m.tickMs === undefined ? null : number("tickMs", m.tickMs);
+  if (tickMs !== null && !(tickMs >= LIMITS.minTickMs && tickMs <= LIMITS.maxTickMs)) {
+    refuse(`tickMs: ${tickMs} is not from ${LIMITS.minTickMs} to ${LIMITS.maxTickMs}`);
+  }
   return {
     abi: ABI,
     ...(m.build === undefined ? {} : { build: string("build", m.build, 256) }),
@@ -99,6 +104,7 @@ export function readManifest(section: Uint8Array | null): Manifest {
     edits: array("edits", m.edits, LIMITS.edits).map((e, i) => edit(`edits[${i}]`, e, writes)),
     config,
     metrics,
+    ...(tickMs === null ? {} : { tickMs }),
   };
 }
 

@@ -77,7 +77,9 @@ export class FilterPlan implements PreparedFilter {
       Object.freeze({ op, name: this.headers[header] as HeaderName, value })
     );
     this.editsResponse = Uint8Array.from(manifest.edits, (e) => e.head === "response" ? 1 : 0);
-    const isLate = info.hooks.some((h) => h === "outcome" || h === "response" || h === "end");
+    const isLate = info.hooks.some((h) =>
+      h === "outcome" || h === "response" || h === "end" || h === "attempt"
+    );
     this.keepsRequest = manifest.keepsRequest && isLate;
   }
 }

@@ -6,6 +6,9 @@ import type { Exchange } from "../../src/core/exchange.ts";
 import {
   CONTINUE,
   FAILED,
+  HOOK_ATTEMPT,
+  HOOK_CONNECTION,
+  HOOK_CONNECTION_END,
   HOOK_END,
   HOOK_OUTCOME,
   HOOK_REQUEST,
@@ -84,7 +87,10 @@ export class FilterUnit {
     this.hooks = (hooks.includes("request") || plan.keepsRequest ? HOOK_REQUEST : 0) |
       (hooks.includes("outcome") ? HOOK_OUTCOME : 0) |
       (hooks.includes("response") ? HOOK_RESPONSE : 0) |
-      (hooks.includes("end") ? HOOK_END : 0);
+      (hooks.includes("end") ? HOOK_END : 0) |
+      (hooks.includes("attempt") ? HOOK_ATTEMPT : 0) |
+      (hooks.includes("connection") ? HOOK_CONNECTION : 0) |
+      (hooks.includes("connectionEnd") ? HOOK_CONNECTION_END : 0);
     this.#start();
   }
 
@@ -157,6 +163,47 @@ export class FilterUnit {
       if (startedMs >= 0) this.#sampled(startedMs, guest);
     } catch (thrown) {
       if (this.#failed(thrown, "onEnd", guest)) this.end(x, status, elapsedMs);
+    }
+  }
+
+  attempt(x: Exchange): void {
+    const { choice, attemptTimeoutMs } = x;
+    this.#quietly("onAttempt", (guest) => guest.attempt(x), () => {
+      x.choice = choice;
+      x.attemptTimeoutMs = attemptTimeoutMs;
+    });
+  }
+
+  tick(): void {
+    this.#quietly("onTick", (guest) => guest.tick());
+  }
+
+  connection(x: Exchange): Verdict {
+    let verdict: Verdict = CONTINUE;
+    const ran = this.#quietly("onConnection", (guest) => {
+      if (guest.connection(x)) return;
+      x.filterError = `filter "${this.plan.ref.name}" denied the connection`;
+      verdict = REPLY;
+    });
+    return ran ? verdict : this.#unavailable(x);
+  }
+
+  connectionEnd(x: Exchange, bytesIn: number, bytesOut: number, elapsedMs: number): void {
+    this.#quietly("onConnectionEnd", (g) => g.connectionEnd(x, bytesIn, bytesOut, elapsedMs));
+  }
+
+  /** A hook that is not called for every request; false: it did not run to its end. */
+  #quietly(hook: string, call: (guest: Guest) => void, undo = () => {}): boolean {
+    const guest = this.#ready();
+    if (guest === null) return false;
+    const startedMs = this.#sample();
+    try {
+      call(guest);
+      if (startedMs >= 0) this.#sampled(startedMs, guest);
+      return true;
+    } catch (thrown) {
+      undo();
+      return this.#failed(thrown, hook, guest) && this.#quietly(hook, call, undo);
     }
   }
 

@@ -23,6 +23,8 @@ export class ManifestBuilder {
   readonly #metrics: ManifestMetric[] = [];
   /** Set when a function other than the request hook reads the request. */
   keepsRequest = false;
+  /** How often the tick is called; 0: there is none. */
+  tickMs = 0;
 
   /** The slot of a header. */
   header(name: string): number {
@@ -117,6 +119,7 @@ export class ManifestBuilder {
       edits: this.#edits,
       config: this.#config,
       metrics: this.#metrics,
+      ...(this.tickMs === 0 ? {} : { tickMs: this.tickMs }),
     };
   }
 }

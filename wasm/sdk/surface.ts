@@ -21,6 +21,14 @@ export const HOOKS: Readonly<
     returns: ["Retry", "i32"],
   },
   onResponse: { hook: "response", params: [["status", "i32"]], returns: ["Action", "i32"] },
+  onAttempt: { hook: "attempt", params: [["attempt", "i32"]], returns: ["void"] },
+  onTick: { hook: "tick", params: [], returns: ["void"] },
+  onConnection: { hook: "connection", params: [], returns: ["Action", "i32"] },
+  onConnectionEnd: {
+    hook: "connectionEnd",
+    params: [["bytesIn", "f64"], ["bytesOut", "f64"], ["elapsedMs", "f64"]],
+    returns: ["void"],
+  },
   onEnd: { hook: "end", params: [["status", "i32"], ["elapsedMs", "f64"]], returns: ["void"] },
 };
 
@@ -51,6 +59,7 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "length": ["text"],
   "byteAt": ["text", "any"],
   "endpointLabel": ["text"],
+  "chooseEndpoint": ["text", "text", "any"],
   "log.debug": ["text"],
   "log.info": ["text"],
   "log.warn": ["text"],

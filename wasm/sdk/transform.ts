@@ -2,7 +2,13 @@
 // into memory, exported hooks into the ABI's exports, and writes what it saw into the manifest.
 // Runs after parsing, before types are known; it looks only at calls of what `@tulle/filter` exports.
 
-import { HOOK_EXPORTS, MANIFEST_SECTION, MAX_HEADER_PARAMS, METRIC_EXPORT } from "../abi.ts";
+import {
+  HOOK_EXPORTS,
+  LIMITS,
+  MANIFEST_SECTION,
+  MAX_HEADER_PARAMS,
+  METRIC_EXPORT,
+} from "../abi.ts";
 import {
   at,
   type Call,
@@ -28,6 +34,9 @@ import { CALLS, HOOKS, REQUEST_READS, SDK_PATH } from "./surface.ts";
 import { ManifestBuilder } from "./manifest.ts";
 import { layMetric } from "./metric.ts";
 
+/** Unless `tickEvery` says otherwise. */
+const DEFAULT_TICK_MS = 1000;
+
 /** UTF-8 bytes of a literal, one code unit each. */
 function byteString(literal: string): string {
   return Array.from(new TextEncoder().encode(literal), (b) => String.fromCharCode(b)).join("");
@@ -51,6 +60,8 @@ export class FilterTransform {
   readonly #literals: Literals;
   readonly #manifest = new ManifestBuilder();
   readonly #build: string;
+  /** What `tickEvery` says. */
+  #tickEvery = DEFAULT_TICK_MS;
 
   constructor(api: CompilerApi, build: string) {
     this.#api = api;
@@ -73,6 +84,7 @@ export class FilterTransform {
 
   /** Called by the compiler with the finished module. */
   afterCompile(module: { addCustomSection(name: string, contents: Uint8Array): void }): void {
+    if (this.#manifest.tickMs > 0) this.#manifest.tickMs = this.#tickEvery;
     const json = JSON.stringify(this.#manifest.finish(this.#build));
     module.addCustomSection(MANIFEST_SECTION, new TextEncoder().encode(json));
   }
@@ -211,6 +223,7 @@ export class FilterTransform {
   #hook(file: File, fn: FunctionDeclaration, hook: typeof HOOKS[string], added: Node[]): void {
     const name = fn.name.text;
     const { params, returns } = hook;
+    if (hook.hook === "tick") this.#manifest.tickMs = DEFAULT_TICK_MS;
     const written = fn.signature.parameters;
     const typeName = (node: Node) => (node as Partial<NamedType>).name?.identifier.text ?? "";
     written.forEach((p, i) => {
@@ -270,6 +283,16 @@ export class FilterTransform {
 
   #replaceCall(file: File, call: Call, callee: string): Node {
     const { args, range } = call;
+    if (callee === "tickEvery") {
+      const ms = this.#literals.number(args[0]);
+      if (ms === null || ms < LIMITS.minTickMs || ms > LIMITS.maxTickMs) {
+        throw new Error(
+          `tickEvery() takes a number from ${LIMITS.minTickMs} to ${LIMITS.maxTickMs}, in ms`,
+        );
+      }
+      this.#tickEvery = ms;
+      return call;
+    }
     if (callee === "text") {
       const literal = this.#literals.string(args[0]);
       if (literal === null || args.length !== 1) throw new Error("text() takes one literal");

@@ -3,8 +3,10 @@
 
 import type { Chan, ChanError, Core, Driver, Peer } from "../../core/driver.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
+import { NO_FILTERS } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
 import { Http1Server, type ServerOptions } from "../http1/server.ts";
+import { FilteredConnection } from "../http/connection-filters.ts";
 import { counted } from "../tcp/counted.ts";
 import { Forward } from "../tcp/forward.ts";
 import { decodeTransportHeader, type TransportHeader } from "../transport-header.ts";
@@ -83,10 +85,10 @@ export class Inbound {
       const service = inboundStack(port, conn);
       return counted(series, new Http1Server(this.#o.driver, conn, { ...this.#o.server, service }));
     }
-    return this.#forward(port, conn, peer);
+    return this.#forward(ch, port, conn, peer);
   }
 
-  #forward(port: InboundPort, conn: ConnInfo, peer: Peer): Core {
+  #forward(ch: Chan, port: InboundPort, conn: ConnInfo, peer: Peer): Core {
     const { metrics, driver } = this.#o;
     const client = {
       ip: conn.remote.ip,
@@ -99,13 +101,20 @@ export class Inbound {
       return this.#refuse(peer, `not authorized on port ${port.port}`);
     }
     metrics.count(metrics.tcpAuthzAllow, decision.labels);
+    const chain = port.watched.value?.routes.at(-1)?.chain ?? NO_FILTERS;
+    const filtered = FilteredConnection.accept(chain, conn, driver.now);
+    if (filtered instanceof Error) return this.#refuse(peer, filtered.message);
+    if (filtered !== null) driver.meter(ch, filtered.meter(port.connections(peer.tls)));
     // A policy that changes is applied to connections that are open.
     const end = port.watched.subscribe(() => {
       if (port.decide(client)?.authorization == null) core.terminate("no longer authorized");
     });
     const core = new Forward(driver, port.connect, null, {
       connected: () => {},
-      ended: () => end(),
+      ended: () => {
+        end();
+        filtered?.end(driver.now);
+      },
     });
     return counted(port.connections(peer.tls), core);
   }

@@ -156,6 +156,7 @@ function route(standing: Standing, inner: HttpService): HttpService {
     }
     x.route = matched;
     x.chain = matched.chain;
+    x.routeName = matched.route.name;
     standing.series(matched)?.started();
     return inner(x, reply);
   };

@@ -6,6 +6,7 @@ import { type ErrorKind, MeshError, RETRYABLE } from "../../core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import {
   CONTINUE,
+  HOOK_ATTEMPT,
   HOOK_OUTCOME,
   HOOK_RESPONSE,
   type Outcome,
@@ -58,6 +59,8 @@ class Attempts implements Reply {
   readonly #outcome: Outcome = { status: 0, error: 0, elapsedMs: 0 };
   readonly #deadline: Timer;
   readonly #backoff: Timer;
+  /** A filter's time-out for one attempt. */
+  readonly #limit: Timer;
   readonly #request: Sink;
   #x: Exchange | null = null;
   #outer: Reply | null = null;
@@ -87,6 +90,7 @@ class Attempts implements Reply {
     this.#replay = new BodyBuffer(replayMaxBytes);
     this.#deadline = createTimer(() => this.#timedOut());
     this.#backoff = createTimer(() => this.#try());
+    this.#limit = createTimer(() => this.#attemptTimedOut());
     this.#request = {
       wake: null,
       data: (buf, from, to) => this.#data(buf, from, to),
@@ -105,8 +109,9 @@ class Attempts implements Reply {
     this.#mayRetry = (x.chain.hooks & HOOK_OUTCOME) !== 0;
     reply.wake = this.#wakeResponse;
     this.#target.budget?.deposit(this.#driver.now);
-    if (route.route.timeoutMs > 0) {
-      x.deadlineMs = this.#driver.now + route.route.timeoutMs;
+    const timeoutMs = x.timeoutMs > 0 ? x.timeoutMs : route.route.timeoutMs;
+    if (timeoutMs > 0) {
+      x.deadlineMs = this.#driver.now + timeoutMs;
       this.#driver.timers.arm(this.#deadline, x.deadlineMs);
     }
     this.#try();
@@ -131,6 +136,10 @@ class Attempts implements Reply {
     this.#route?.series.attempt();
     this.wake = null;
     this.#sink = null;
+    if ((x.chain.hooks & HOOK_ATTEMPT) !== 0) x.chain.attemptStart(x);
+    if (x.attemptTimeoutMs > 0) {
+      this.#driver.timers.arm(this.#limit, this.#driver.now + x.attemptTimeoutMs);
+    }
     const sink = this.#inner(x, this);
     // It may have failed at once, and even been answered.
     if (this.#x !== x || (this.#state !== TRYING && this.#state !== RETURNING)) return;
@@ -171,6 +180,7 @@ class Attempts implements Reply {
     const x = this.#x as Exchange;
     const route = this.#route as RouteState;
     const { status } = head;
+    if (x.attemptTimeoutMs > 0) this.#driver.timers.cancel(this.#limit);
     route.series.attempted(status, isFailure(status, route.route.responseClasses));
     if (this.#mayRetry && !head.tunnel && this.#decide(status, 0)) {
       if (head.bodyLength >= 0 && head.bodyLength <= SWALLOW_BYTES) {
@@ -237,6 +247,7 @@ class Attempts implements Reply {
   }
 
   fail(why: MeshError): void {
+    this.#driver.timers.cancel(this.#limit);
     this.#sink = null;
     this.#route?.series.attempted(0, true);
     if (RETRYABLE[why.kind] && this.#mayRetry && this.#decide(0, outcomeBit(why.kind))) {
@@ -286,7 +297,9 @@ class Attempts implements Reply {
     if (this.#x === null || route === null || this.#state === RETURNING) return;
     const why = new MeshError(
       "response-timeout",
-      `No response on route ${route.route.name} within ${route.route.timeoutMs} ms`,
+      `No response on route ${route.route.name} within ${
+        this.#x.timeoutMs || route.route.timeoutMs
+      } ms`,
     );
     if (this.#state === TRYING) {
       route.series.attempted(0, true);
@@ -305,6 +318,26 @@ class Attempts implements Reply {
     outer?.fail(why);
   }
 
+  /** The attempt is over, the request need not be. */
+  #attemptTimedOut(): void {
+    const x = this.#x;
+    const route = this.#route;
+    if (x === null || route === null || this.#state !== TRYING) return;
+    const why = new MeshError(
+      "response-timeout",
+      `No response to attempt ${x.attempt} on route ${route.route.name} within ${x.attemptTimeoutMs} ms`,
+    );
+    route.series.attempted(0, true);
+    const sink = this.#sink;
+    this.#sink = null;
+    const retries = this.#mayRetry && this.#decide(0, OUTCOME_TIMEOUT);
+    const outer = this.#outer;
+    if (!retries) this.#over();
+    sink?.abort(why);
+    if (retries) this.#wait();
+    else outer?.fail(why);
+  }
+
   #over(): void {
     if (this.#x === null) return;
     this.#x = null;
@@ -317,6 +350,7 @@ class Attempts implements Reply {
     this.#replay.clear();
     this.#driver.timers.cancel(this.#deadline);
     this.#driver.timers.cancel(this.#backoff);
+    this.#driver.timers.cancel(this.#limit);
     this.#free.push(this);
   }
 }

@@ -1,7 +1,7 @@
 // Picks the endpoint of an attempt: power of two choices over peak EWMA, among those that can be
 // reached as long as there are any.
 
-import type { HttpService } from "../../core/exchange.ts";
+import type { EndpointChoice, HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { EndpointState } from "./endpoint.ts";
@@ -9,14 +9,27 @@ import { pickP2c } from "./peak-ewma.ts";
 import type { Target } from "./target.ts";
 
 /** Chooses among the endpoints that are ready, or null when there are none. */
-export function pickEndpoint(target: Target, random: () => number): EndpointState | null {
-  const { endpoints } = target;
+export function pickEndpoint(
+  target: Target,
+  random: () => number,
+  choice: EndpointChoice | null = null,
+): EndpointState | null {
+  const endpoints = choice === null ? target.endpoints : chosen(target.endpoints, choice);
   if (endpoints.length === 0) return null;
   const { now } = target.reach.driver;
   const picked = pickOf(endpoints, now, random);
   if (!picked.isAway(now)) return picked;
   const near = endpoints.filter((e) => !e.isAway(now));
   return near.length === 0 ? picked : pickOf(near, now, random);
+}
+
+/** What a filter asked for: endpoints with a label, or all when there are none and any will do. */
+function chosen(all: readonly EndpointState[], choice: EndpointChoice): readonly EndpointState[] {
+  const { label, value, strict } = choice;
+  const having = all.filter(({ endpoint: { labels } }) =>
+    Object.hasOwn(labels, label) && labels[label] === value
+  );
+  return having.length > 0 || strict ? having : all;
 }
 
 function pickOf(endpoints: readonly EndpointState[], now: number, random: () => number) {
@@ -30,12 +43,14 @@ function pickOf(endpoints: readonly EndpointState[], now: number, random: () => 
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(target: Target, random: () => number): HttpService {
   return (x, reply) => {
-    const endpoint = pickEndpoint(target, random);
+    const endpoint = pickEndpoint(target, random, x.choice);
     if (endpoint === null) {
+      const { choice } = x;
+      const which = choice === null ? "" : ` with ${choice.label}=${choice.value}`;
       reply.fail(
         new MeshError(
           "failfast",
-          `No endpoint of ${target.snapshot?.authority ?? "the target"} is ready`,
+          `No endpoint of ${target.snapshot?.authority ?? "the target"}${which} is ready`,
         ),
       );
       return NOTHING_MORE;

@@ -3,7 +3,9 @@
 
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, HttpLayer, HttpService } from "../../core/exchange.ts";
+import { NO_FILTERS } from "../../core/filter.ts";
 import { isFailure } from "../../model/route.ts";
+import { connectionFilters } from "../http/connection-filters.ts";
 import { endFilters, requestFilters } from "../http/filters.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
@@ -32,8 +34,16 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
     (inner) => countRequests(target, o, inner),
     // Holds requests until the control plane has spoken and an endpoint is there.
     (inner) => awaitReady(target, { ...o, driver }, inner),
-    // CONNECT leaves here: a tunnel has no routes.
-    (inner) => tunnels(tunnel(target, o.random), inner),
+    // CONNECT leaves here: a tunnel has no routes, but the filters of the default route.
+    (inner) =>
+      tunnels(
+        connectionFilters(
+          () => target.routes.at(-1)?.chain ?? NO_FILTERS,
+          () => driver.now,
+          tunnel(target, o.random),
+        ),
+        inner,
+      ),
     // Chooses the route; from here on its filters, time-out and classes are known.
     (inner) => route(target, inner),
     // Request filters: once, before any attempt.
@@ -101,6 +111,7 @@ function route(target: Target, inner: HttpService): HttpService {
     }
     x.route = matched;
     x.chain = matched.chain;
+    x.routeName = matched.route.name;
     matched.series.started();
     return inner(x, reply);
   };

@@ -4,9 +4,12 @@ import type { Peer, PeerTls } from "../../../src/core/driver.ts";
 import {
   CONTINUE,
   type FilterChain,
+  HOOK_CONNECTION,
+  HOOK_CONNECTION_END,
   HOOK_END,
   HOOK_REQUEST,
   NO_FILTERS,
+  REPLY,
 } from "../../../src/core/filter.ts";
 import { SILENT } from "../../../src/core/log.ts";
 import type { Authentication } from "../../../src/model/policy.ts";
@@ -287,6 +290,33 @@ test("opaque TCP passes in both directions with half-closes", async () => {
   assert.ok(f.app().shutdown);
   f.driver.end(f.app());
   assert.ok(client.shutdown);
+});
+
+test("filters are asked about an opaque connection and told once what it carried", () => {
+  const seen: string[] = [];
+  const chain: FilterChain = {
+    ...NO_FILTERS,
+    hooks: HOOK_CONNECTION | HOOK_CONNECTION_END,
+    connectionOpen(x) {
+      seen.push(`open ${x.conn.tls?.identity} ${x.conn.target.port}`);
+      x.filterError = "not today";
+      return x.conn.target.port === 7000 ? CONTINUE : REPLY;
+    },
+    connectionEnd: (_x, bytesIn, bytesOut) => void seen.push(`end ${bytesIn} ${bytesOut}`),
+  };
+  const f = fixture(snapshot(ONLY_WEB, chain));
+  const client = f.connect(meshed("web.shop"));
+  f.driver.feed(client, header("opaque", 7000));
+  f.driver.open(f.app());
+  f.driver.feed(client, "hello");
+  f.driver.feed(f.app(), "hi");
+  f.driver.fail(client, { kind: "reset", message: "ECONNRESET" });
+  assert.equal(seen, ["open web.shop 7000", "end 5 2"]);
+  const denied = f.connect(meshed("web.shop"));
+  f.driver.feed(denied, header("opaque", 7001));
+  assert.is(denied.closed, "reset");
+  assert.is(f.driver.connects.length, 1, "the application heard nothing of it");
+  assert.equal(seen.slice(2), ["open web.shop 7001"]);
 });
 
 test("connections and their bytes are counted on both sides", () => {

@@ -9,6 +9,8 @@ export type Action = i32;
 /** Go on with the next filter. */
 export const CONTINUE: Action = 0;
 const REPLY: Action = 1;
+/** What `onConnection` may return, too: the connection is refused. */
+export const DENY: Action = 2;
 
 /** What `onOutcome` returns. */
 export type Retry = i32;
@@ -69,6 +71,18 @@ export namespace request {
   @external("tulle", "apply_edit")
   export declare function apply(edit: i32): void;
 
+  /** Ends the request after `ms`, instead of the route's time-out; in `onRequest`. */
+  @external("tulle", "set_request_timeout")
+  export declare function setTimeout(ms: i32): void;
+
+  /** Milliseconds since the request began. */
+  @external("tulle", "elapsed_ms")
+  export declare function elapsedMs(): f64;
+
+  /** The name of the route that it takes. */
+  @external("tulle", "route")
+  export declare function route(): Text;
+
   /** 0 for the first attempt, 1 for the first retry. */
   @external("tulle", "attempt")
   export declare function attempt(): i32;
@@ -87,6 +101,10 @@ export namespace response {
 
   @external("tulle", "response_add")
   export declare function add(slot: i32, value: Text): void;
+
+  /** Replaces the status; of responses that can have a body. */
+  @external("tulle", "response_set_status")
+  export declare function setStatus(status: i32): void;
 
   @external("tulle", "response_remove")
   export declare function remove(slot: i32): void;

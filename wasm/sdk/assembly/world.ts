@@ -13,11 +13,45 @@ export namespace connection {
   /** True in the server's proxy, false in the client's. */
   @external("tulle", "is_inbound")
   export declare function inbound(): bool;
+
+  /** The client's address. */
+  @external("tulle", "remote_ip")
+  export declare function remoteIp(): Text;
+
+  @external("tulle", "remote_port")
+  export declare function remotePort(): i32;
+
+  /** Where the client wanted to go. */
+  @external("tulle", "target_ip")
+  export declare function targetIp(): Text;
+
+  @external("tulle", "target_port")
+  export declare function targetPort(): i32;
 }
 
 /** A label of the endpoint that served the attempt, such as `zone`, or absent. */
 @external("tulle", "endpoint_label")
 export declare function endpointLabel(name: Text): Text;
+
+@external("tulle", "choose_endpoint")
+declare function hostChoose(name: externref, value: externref, strict: i32): void;
+
+/** Before an attempt: asks an endpoint whose label `name` is `value`; any other when there is none,
+ * unless `strict`. */
+export function chooseEndpoint(name: Text, value: Text, strict: bool = false): void {
+  hostChoose(name, value, strict ? 1 : 0);
+}
+
+/** Before an attempt: ends it after `ms`. */
+@external("tulle", "set_attempt_timeout")
+export declare function setAttemptTimeout(ms: i32): void;
+
+/** Milliseconds since 1970; may go back. */
+@external("tulle", "wall_ms")
+export declare function wallTime(): f64;
+
+/** Declares, as a top-level call, how often `onTick` is called: `tickEvery(1000)`, at least 10. */
+export function tickEvery(ms: i32): void {}
 
 /** Milliseconds since an arbitrary start; never goes back. */
 @external("tulle", "now_ms")
