@@ -78,7 +78,8 @@ export class EndpointSets {
       },
       failed: ({ code, message, final }) => {
         if (code === Code.NotFound) {
-          publish(NO_SERVICE, `The control plane knows no service ${path}: ${message}`);
+          // What the server says with it is the same in its own words.
+          publish(NO_SERVICE, `The control plane knows no service ${path}`);
         } else if (final && entry.set === null) {
           publish(NO_SERVICE, `The control plane refuses ${path}: ${message}`);
         } else if (entry.set === null) {
