@@ -74,12 +74,12 @@ export class EndpointSets {
       message: (update: Update) => {
         const set = fold.apply(update);
         if (set === null) return;
-        publish(set, set.exists ? "" : `The control plane knows no service ${path}`);
+        publish(set, set.exists ? "" : `No such service: ${path}`);
       },
       failed: ({ code, message, final }) => {
         if (code === Code.NotFound) {
           // What the server says with it is the same in its own words.
-          publish(NO_SERVICE, `The control plane knows no service ${path}`);
+          publish(NO_SERVICE, `No such service: ${path}`);
         } else if (final && entry.set === null) {
           publish(NO_SERVICE, `The control plane refuses ${path}: ${message}`);
         } else if (entry.set === null) {

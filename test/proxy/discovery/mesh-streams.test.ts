@@ -41,7 +41,7 @@ test("Get: an empty set and a service that does not exist are told apart", async
   s.control.get.at(WEB).send(noEndpointsUpdate(false));
   await settle();
   assert.is(watched.value?.exists, false);
-  assert.match(watched.why, /knows no service/);
+  assert.match(watched.why, /No such service/);
   await s.done();
 });
 
@@ -51,7 +51,7 @@ test("Get: NotFound means that there is no such service, and is asked again", as
   s.control.get.at(WEB).fail(Code.NotFound, "no such service");
   await settle();
   assert.is(watched.value?.exists, false);
-  assert.match(watched.why, /no such service/);
+  assert.match(watched.why, /No such service/);
   await s.clock.advanceAsync(100);
   s.control.get.at(WEB).send(addUpdate([endpoint("10.0.0.1")], {}));
   await settle();
