@@ -38,6 +38,7 @@ const world = {
   wall: clock.wall,
   random: Math.random,
   log: SILENT,
+  cells: null,
   mayLog: () => false,
 };
 

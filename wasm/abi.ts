@@ -114,6 +114,8 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   set_attempt_timeout: { params: [I32], results: [] },
   choose_endpoint: { params: [REF, REF, I32], results: [] },
   endpoint_label: { params: [REF], results: [REF] },
+  shared_take: { params: [REF, F64, F64, F64], results: [I32] },
+  shared_add: { params: [REF, F64], results: [F64] },
   config_i32: { params: [I32], results: [I32] },
   config_f64: { params: [I32], results: [F64] },
   config_text: { params: [I32], results: [REF] },
@@ -172,6 +174,7 @@ export const LIMITS = {
   maxTickMs: 3_600_000,
   maxTimeoutMs: 3_600_000,
   textBytes: 8192,
+  keyBytes: 256,
 } as const;
 
 /** What a module says of itself. Headers are named once in `headers`; everything else uses slots. */

@@ -46,7 +46,14 @@ async function instantiate(bytes: Uint8Array, isRewritten: boolean, config: unkn
     memory: null,
     fuel: null,
   };
-  const world = { now: () => 5, wall: () => 7, random: () => 0.25, log: SILENT, mayLog: () => false };
+  const world = {
+    now: () => 5,
+    wall: () => 7,
+    random: () => 0.25,
+    log: SILENT,
+    cells: null,
+    mayLog: () => false,
+  };
   const { exports } = new WebAssembly.Instance(module, createImports(plan, at, world));
   const memory = exports[isRewritten ? MEMORY_EXPORT : "memory"] as WebAssembly.Memory;
   const call = (name: string, ...args: unknown[]) => (exports[name] as Hook | undefined)?.(...args);

@@ -19,7 +19,7 @@ const CONN: ConnInfo = {
 
 /** Throws `FilterRefused` when an instance does not start, or a hook traps on `GET /`. */
 export function tryCanary(plan: FilterPlan, world: World): void {
-  const guest = new Guest(plan, { ...world, log: SILENT, mayLog: () => false });
+  const guest = new Guest(plan, { ...world, log: SILENT, cells: null, mayLog: () => false });
   const x = new Exchange(CONN);
   x.begin(world.now());
   writeRequest(x.request);

@@ -17,6 +17,7 @@ import {
 import { type Logger, SILENT } from "../../src/core/log.ts";
 import { Chain, unloaded } from "./chain.ts";
 import { tryCanary } from "./canary.ts";
+import { CELLS_BYTES, HostCells } from "./cells.ts";
 import { readConfig } from "./config.ts";
 import { sha256Hex } from "./digest.ts";
 import type { World } from "./hostcalls.ts";
@@ -38,6 +39,8 @@ export interface EngineOptions {
   readonly log?: Logger;
   /** At least 0, less than 1. */
   readonly random?: () => number;
+  /** State that is one per proxy; the engine's own unless given, which is right for one thread. */
+  readonly cells?: HostCells;
   /** The data plane's timers, for ticks: calls once after `ms`. The clock's unless given. */
   readonly after?: Clock["after"];
   /** Says `file:line:column` of a place in a module, where somebody has its source map. */
@@ -87,6 +90,7 @@ class Engine implements FilterEngine {
       wall: () => clock.wall(),
       random,
       log,
+      cells: options.cells ?? new HostCells(new SharedArrayBuffer(CELLS_BYTES), clock, random()),
       mayLog: () => {
         const now = Math.floor(clock.now() / 1000);
         if (now !== second) {

@@ -12,6 +12,7 @@ import type {
 } from "../../src/core/head.ts";
 import type { Logger } from "../../src/core/log.ts";
 import { HOST_MODULE, LIMITS, OP_REMOVE } from "../abi.ts";
+import type { HostCells } from "./cells.ts";
 import { fromByteString } from "./config.ts";
 import { isHeaderValue } from "./manifest.ts";
 import type { FilterPlan } from "./plan.ts";
@@ -51,6 +52,8 @@ export interface World {
   wall(): number;
   random(): number;
   readonly log: Logger;
+  /** State of the proxy; null in a try that must change nothing. */
+  readonly cells: HostCells | null;
   /** Whether a filter may write one more line now. */
   mayLog(): boolean;
 }
@@ -79,6 +82,15 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
   const theResponse = (): ResponseHead => {
     if (at.response === null) throw new HostTrap("there is a response only in onResponse");
     return at.response;
+  };
+  /** Keys are the filter's own: two filters do not share. */
+  const keyOf = (key: unknown): string => {
+    if (at.phase === PHASE_START) throw new HostTrap("shared state is not for the start");
+    const text = textOf(key, "a key");
+    if (text.length > LIMITS.keyBytes) {
+      throw new HostTrap(`a key is longer than ${LIMITS.keyBytes} bytes`);
+    }
+    return `${plan.ref.name}\0${text}`;
   };
   const during = (phases: number, why: string): void => {
     if ((at.phase & phases) === 0) throw new HostTrap(why);
@@ -242,6 +254,20 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       const labels = exchange().endpointLabels;
       const text = textOf(name, "a label's name");
       return Object.hasOwn(labels, text) ? labels[text] ?? null : null;
+    },
+    shared_take: (key: unknown, rate: number, burst: number, cost: number) => {
+      if (!(rate > 0 && rate <= 1e6 && burst > 0 && burst <= 1e6 && cost > 0 && cost <= 1e6)) {
+        throw new HostTrap("rate, burst and cost of take() are above 0 and at most 1000000");
+      }
+      const text = keyOf(key);
+      return world.cells === null || world.cells.take(text, rate, burst, cost) ? 1 : 0;
+    },
+    shared_add: (key: unknown, by: number) => {
+      if (!Number.isInteger(by) || Math.abs(by) > 2 ** 31) {
+        throw new HostTrap(`${by} is not a whole number to add`);
+      }
+      const text = keyOf(key);
+      return world.cells === null ? by : world.cells.add(text, by);
     },
     config_i32: (slot: number) => {
       field(slot, "i32", "bool");

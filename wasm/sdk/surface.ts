@@ -59,6 +59,8 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "length": ["text"],
   "byteAt": ["text", "any"],
   "endpointLabel": ["text"],
+  "shared.take": ["text", "any", "any", "any"],
+  "shared.add": ["text", "any"],
   "chooseEndpoint": ["text", "text", "any"],
   "log.debug": ["text"],
   "log.info": ["text"],

@@ -50,6 +50,27 @@ export declare function setAttemptTimeout(ms: i32): void;
 @external("tulle", "wall_ms")
 export declare function wallTime(): f64;
 
+@external("tulle", "shared_take")
+declare function hostTake(key: externref, rate: f64, burst: f64, cost: f64): i32;
+
+@external("tulle", "shared_add")
+declare function hostAdd(key: externref, by: f64): f64;
+
+/** State that all instances of this filter share, in every thread of the proxy. */
+export namespace shared {
+  /**
+   * Takes `cost` from the bucket of `key`, which fills with `rate` a second up to `burst`. False:
+   * there is not enough, and nothing was taken.
+   */
+  export function take(key: Text, rate: f64, burst: f64, cost: f64 = 1): bool {
+    return hostTake(key, rate, burst, cost) != 0;
+  }
+  /** Adds a whole number to the counter of `key`; the sum, or NaN when there are too many keys. */
+  export function add(key: Text, by: f64): f64 {
+    return hostAdd(key, by);
+  }
+}
+
 /** Declares, as a top-level call, how often `onTick` is called: `tickEvery(1000)`, at least 10. */
 export function tickEvery(ms: i32): void {}
 
