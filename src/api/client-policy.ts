@@ -27,6 +27,7 @@ import {
   type TlsRoute,
 } from "./gen/outbound_pb.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
+import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
 import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
 import { required, WireError } from "./wire-error.ts";
@@ -44,7 +45,10 @@ export function clientPolicyToWire(
   detectMs: number,
   h2c = false,
 ): OutboundPolicy {
-  const http = { routes: policy.routes.map((r) => httpRouteToWire(r, policy)) };
+  const http = {
+    routes: policy.routes.map((r) => httpRouteToWire(r, policy)),
+    failureAccrual: accrualToWire(policy.accrual),
+  };
   const opaque = { routes: [opaqueRouteToWire(policy)] };
   const kind = policy.protocol === "opaque"
     ? { case: "opaque" as const, value: opaque }
@@ -137,17 +141,25 @@ export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
       required(opaque, "protocol.detect.opaque");
       required(http2, "protocol.detect.http2");
       const { routes } = required(http1, "protocol.detect.http1");
-      return httpPolicy(origin, "detect", httpRules(routes, "protocol.detect.http1.routes"));
+      return {
+        ...httpPolicy(origin, "detect", httpRules(routes, "protocol.detect.http1.routes")),
+        accrual: accrualFromWire(http1?.failureAccrual, "protocol.detect.http1.failure_accrual"),
+      };
     }
     case "http1":
     case "http2":
-      return httpPolicy(
-        origin,
-        "http",
-        httpRules(kind.value.routes, `protocol.${kind.case}.routes`),
-      );
+      return {
+        ...httpPolicy(origin, "http", httpRules(kind.value.routes, `protocol.${kind.case}.routes`)),
+        accrual: accrualFromWire(
+          kind.value.failureAccrual,
+          `protocol.${kind.case}.failure_accrual`,
+        ),
+      };
     case "grpc":
-      return httpPolicy(origin, "http", grpcRules(kind.value.routes, "protocol.grpc.routes"));
+      return {
+        ...httpPolicy(origin, "http", grpcRules(kind.value.routes, "protocol.grpc.routes")),
+        accrual: accrualFromWire(kind.value.failureAccrual, "protocol.grpc.failure_accrual"),
+      };
     case "opaque":
       return opaquePolicy(origin, kind.value.routes, "protocol.opaque.routes");
     case "tls":
@@ -177,7 +189,7 @@ function httpPolicy(
   protocol: "detect" | "http",
   rules: readonly TargetedRule[],
 ): ClientPolicy {
-  return { origin, protocol, routes: routesOf(rules), ...onlyTarget(rules) };
+  return { origin, protocol, routes: routesOf(rules), ...onlyTarget(rules), accrual: null };
 }
 
 function opaquePolicy(
@@ -197,7 +209,7 @@ function opaquePolicy(
       : targetFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
     return { target, field: at };
   });
-  return { origin, protocol: "opaque", routes: [], ...onlyTarget(targets) };
+  return { origin, protocol: "opaque", routes: [], ...onlyTarget(targets), accrual: null };
 }
 
 /** All rules of a policy lead to the same place, or it cannot be carried out here. */

@@ -1,5 +1,6 @@
 // What the control plane says of a destination: profile and client policy, joined to one value.
 
+import type { FailureAccrual } from "./accrual.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { RetryBudget, Route } from "./route.ts";
 
@@ -37,4 +38,6 @@ export interface ClientPolicy {
   readonly forward: Endpoint | null;
   readonly defaultRttMs: number;
   readonly decayMs: number;
+  /** Null: no endpoint is ejected for its answers. */
+  readonly accrual: FailureAccrual | null;
 }

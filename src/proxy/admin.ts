@@ -64,6 +64,6 @@ function endpoint(authority: string, state: EndpointState, now: number) {
     weight: state.endpoint.weight,
     ewmaMs: Math.round(state.ewma.estimate(now) * 100) / 100,
     pending: state.ewma.pending,
-    state: state.isAway(now) ? "unreachable" : "ready",
+    state: state.isEjected(now) ? "ejected" : state.isAway(now) ? "unreachable" : "ready",
   };
 }

@@ -63,7 +63,13 @@ export function reachOptions(o: {
   maxIdle: number;
 }): ReachOptions {
   const backoff = o.backoff ?? (() => new Backoff(100, 60_000, 0.1, Math.random));
-  return { ...o, backoff, maxOpen: MAX_CONNECTIONS_PER_ENDPOINT, maxHeadBytes: MAX_HEAD_BYTES };
+  return {
+    ...o,
+    backoff,
+    random: Math.random,
+    maxOpen: MAX_CONNECTIONS_PER_ENDPOINT,
+    maxHeadBytes: MAX_HEAD_BYTES,
+  };
 }
 
 /** Defaults of a proxy without environment: Linkerd's. */

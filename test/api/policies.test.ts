@@ -136,6 +136,7 @@ const POLICY: ClientPolicy = {
   forward: null,
   defaultRttMs: 30,
   decayMs: 10_000,
+  accrual: { maxFailures: 7, minBackoffMs: 1000, maxBackoffMs: 60_000, jitter: 0.5 },
 };
 
 const outbound = (policy: ClientPolicy) =>
@@ -148,8 +149,8 @@ test("a client policy comes back from the wire as it was", () => {
   const all: ClientPolicy[] = [
     POLICY,
     { ...POLICY, protocol: "http", routes: [{ ...POLICY.routes[0]!, timeoutMs: 250 }] },
-    { ...POLICY, protocol: "opaque", routes: [] },
-    { ...POLICY, protocol: "opaque", routes: [], destination: "", defaultRttMs: 30 },
+    { ...POLICY, protocol: "opaque", routes: [], accrual: null },
+    { ...POLICY, protocol: "opaque", routes: [], accrual: null, destination: "", defaultRttMs: 30 },
     {
       ...POLICY,
       origin: defaultOrigin("egress-fallback"),

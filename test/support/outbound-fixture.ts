@@ -60,6 +60,7 @@ export function snapshot(
     endpoints,
     defaultRttMs: 30,
     decayMs: 10_000,
+    accrual: null,
   };
 }
 

@@ -1,6 +1,8 @@
 // Services (core/v1): names and addresses that clients use.
 
 import { isIpv4, isIpv6, normalizeIp } from "../../core/addr.ts";
+import type { FailureAccrual } from "../../model/accrual.ts";
+import { accrualOf } from "./accrual.ts";
 import { parsePorts, type PortSet } from "../ports.ts";
 import type { Resource } from "../resource.ts";
 
@@ -16,6 +18,8 @@ export interface ServiceRow {
   readonly ports: readonly ServicePort[];
   /** From the annotation; null: it has none. */
   readonly opaquePorts: PortSet | null;
+  /** When clients eject endpoints; null: never. */
+  readonly accrual: FailureAccrual | null;
   /** Whether clients may use only endpoints of their own node. */
   readonly local: boolean;
 }
@@ -59,6 +63,7 @@ export function serviceRow(r: Resource): ServiceRow {
       };
     }),
     opaquePorts: opaque === undefined ? null : parsePorts(opaque),
+    accrual: accrualOf(r.body.at("metadata").at("annotations")),
     local: spec.at("internalTrafficPolicy").stringOr("Cluster") === "Local",
   };
 }

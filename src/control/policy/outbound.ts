@@ -69,6 +69,7 @@ function ofService(
         timeoutMs: 0,
         filters,
       }],
+      accrual: protocol === "opaque" ? null : service?.accrual ?? null,
       destination: `${fullName(target, mesh.options.clusterDomain)}:${port}`,
       forward: null,
     },
@@ -108,6 +109,7 @@ function ofAddress(mesh: Mesh, addr: SocketAddr): PolicyAnswer {
         timeoutMs: 0,
         filters: [],
       }],
+      accrual: null,
       destination: "",
       forward: {
         addr,
@@ -131,6 +133,7 @@ function undefinedPort(mesh: Mesh): PolicyAnswer {
       origin: defaultOrigin("undefined-port"),
       protocol: "opaque",
       routes: [],
+      accrual: null,
       destination: "",
       forward: null,
     },

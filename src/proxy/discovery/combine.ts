@@ -2,6 +2,7 @@
 // Linkerd's rules of precedence, in its order. `target.ts` calls it on every message.
 
 import { formatSocketAddr } from "../../core/addr.ts";
+import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint, EndpointSet } from "../../model/endpoint.ts";
 import type { ClientPolicy, Profile } from "../../model/profile.ts";
 import { DEFAULT_RETRY_BUDGET, type RetryBudget, type Route } from "../../model/route.ts";
@@ -24,6 +25,7 @@ export interface TargetPlan {
   readonly why: string;
   readonly defaultRttMs: number;
   readonly decayMs: number;
+  readonly accrual: FailureAccrual | null;
 }
 
 /** Linkerd's, for targets whose policy says nothing. */
@@ -47,6 +49,8 @@ export function combine(
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,
     defaultRttMs: policy?.defaultRttMs ?? DEFAULT_RTT_MS,
     decayMs: policy?.decayMs ?? DEFAULT_DECAY_MS,
+    // Of the policy, also where the profile has the routes: it is the Service's, not a route's.
+    accrual: policy?.accrual ?? null,
   };
 }
 

@@ -3,6 +3,7 @@
 
 import type { SocketAddr } from "../../core/addr.ts";
 import type { FilterChain } from "../../core/filter.ts";
+import type { FailureAccrual } from "../../model/accrual.ts";
 import type { EndpointSet } from "../../model/endpoint.ts";
 import type { ServerPolicy } from "../../model/policy.ts";
 import type { RetryBudget, Route } from "../../model/route.ts";
@@ -30,6 +31,8 @@ export interface OutboundSnapshot {
   readonly endpoints: EndpointSet | null;
   readonly defaultRttMs: number;
   readonly decayMs: number;
+  /** When endpoints are ejected; null: never. */
+  readonly accrual: FailureAccrual | null;
 }
 
 /** All that is known of an inbound port. */

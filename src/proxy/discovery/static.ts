@@ -37,6 +37,7 @@ export function createStaticDiscovery(o: StaticDiscoveryOptions): Discovery {
     endpoints: { exists: true, endpoints: o.endpoints },
     defaultRttMs: 30,
     decayMs: 10_000,
+    accrual: null,
   };
   const policy: ServerPolicy = {
     origin: { group: "", kind: "default", namespace: "", name: "static", port: 0 },

@@ -176,6 +176,7 @@ export class OutboundTarget {
       endpoints,
       defaultRttMs: plan.defaultRttMs,
       decayMs: plan.decayMs,
+      accrual: plan.accrual,
     }, why);
   }
 

@@ -11,6 +11,9 @@ import { requestRoom, writeRequest } from "./encode.ts";
 import { CHUNKED, INCOMPLETE, TOO_LARGE } from "./codes.ts";
 import { parseResponse } from "./parse.ts";
 
+/** How an exchange left its connection; `abandoned`: it says nothing about the endpoint. */
+export type ExchangeOutcome = "ok" | "failed" | "abandoned";
+
 /** What a connection needs of its owner. */
 export interface ClientOwner {
   /** For error messages: who is at the other end. */
@@ -33,7 +36,7 @@ export interface ClientOwner {
     reusable: boolean,
     status: number,
     ms: number,
-    failed: boolean,
+    outcome: ExchangeOutcome,
   ): void;
   /** The connection ended; after `connected`. */
   disconnected(): void;
@@ -146,7 +149,7 @@ export class Http1Client implements Core, Sink {
       return;
     }
     if (this.#x === null) return;
-    this.#leave(false, true);
+    this.#leave(false, why.kind === "client-gone" ? "abandoned" : "failed");
     this.#shut("reset");
   }
 
@@ -175,7 +178,7 @@ export class Http1Client implements Core, Sink {
     const reply = this.#reply;
     if (reply === null) {
       // Nothing was asked: the endpoint does not speak HTTP as we do.
-      this.#owner.released(this, false, 0, 0, false);
+      this.#owner.released(this, false, 0, 0, "abandoned");
       this.#shut("reset");
       return to - from;
     }
@@ -235,19 +238,19 @@ export class Http1Client implements Core, Sink {
   #complete(): void {
     const reply = this.#reply;
     const reusable = this.#requestDone && !this.#head.close && !this.#body.untilClose;
-    this.#leave(reusable, false);
+    this.#leave(reusable, "ok");
     if (!reusable) this.#shut("flush");
     reply?.end();
   }
 
-  #leave(reusable: boolean, failed: boolean): void {
+  #leave(reusable: boolean, outcome: ExchangeOutcome): void {
     const status = this.#reading ? this.#head.status : 0;
     this.#x = null;
     this.#reply = null;
     this.wake = null;
     this.#early = [];
     this.idleSinceMs = this.#driver.now;
-    this.#owner.released(this, reusable, status, this.#driver.now - this.#sentMs, failed);
+    this.#owner.released(this, reusable, status, this.#driver.now - this.#sentMs, outcome);
   }
 
   /** Ends the channel and says so; the driver does not tell a core that closes by itself. */
@@ -278,7 +281,7 @@ export class Http1Client implements Core, Sink {
   closed(_ch: Chan, why: ChanError | null): void {
     if (this.#tunnel && this.#reply !== null) {
       const reply = this.#reply;
-      this.#leave(false, why !== null);
+      this.#leave(false, why === null ? "ok" : "failed");
       if (why !== null) {
         reply.abort(new MeshError("upstream-closed", `${this.#owner.name} reset the tunnel`));
       } else if (!this.#tunnelEnded) reply.end();
@@ -291,7 +294,7 @@ export class Http1Client implements Core, Sink {
     const reply = this.#reply;
     const x = this.#x;
     if (reply === null || x === null) {
-      this.#owner.released(this, false, 0, 0, false);
+      this.#owner.released(this, false, 0, 0, "abandoned");
       return;
     }
     const { name } = this.#owner;
@@ -310,7 +313,7 @@ export class Http1Client implements Core, Sink {
       !this.#bytesIn && this.#used > 1 && whole && this.#requestDone &&
       IDEMPOTENT.has(x.request.method)
     ) {
-      this.#leave(false, true);
+      this.#leave(false, "abandoned");
       this.#successor = this.#owner.again(x, reply);
       this.#successor.end();
       return;
@@ -321,7 +324,7 @@ export class Http1Client implements Core, Sink {
   #broken(kind: MeshError["kind"], what: string, says?: string): void {
     const reply = this.#reply;
     const headSent = this.#reading;
-    this.#leave(false, true);
+    this.#leave(false, "failed");
     const text = says === undefined
       ? `${this.#owner.name} ${what}`
       : `${says}: ${what.replace(/^[^:]*: /, "")}`;

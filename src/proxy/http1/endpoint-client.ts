@@ -5,7 +5,7 @@ import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
-import { type ClientOwner, Http1Client } from "./client.ts";
+import { type ClientOwner, type ExchangeOutcome, Http1Client } from "./client.ts";
 
 /** How connections to an endpoint are made and kept. */
 export interface EndpointClientOptions {
@@ -32,7 +32,7 @@ export interface LoadListener {
   /** Its response head arrived after `ms`. */
   answered(ms: number): void;
   /** It is over: status 0 without a response, `ms` since it was started. */
-  ended(status: number, ms: number, failed: boolean): void;
+  ended(status: number, ms: number, outcome: ExchangeOutcome): void;
 }
 
 const NOTHING_MORE: Sink = { data: () => true, end: () => {}, abort: () => {}, wake: null };
@@ -107,9 +107,9 @@ export class EndpointClient implements ClientOwner {
     reusable: boolean,
     status: number,
     ms: number,
-    failed: boolean,
+    outcome: ExchangeOutcome,
   ): void {
-    if (this.#busy.delete(client)) this.#load.ended(status, ms, failed);
+    if (this.#busy.delete(client)) this.#load.ended(status, ms, outcome);
     else {
       const at = this.#idle.indexOf(client);
       if (at >= 0) this.#idle.splice(at, 1);

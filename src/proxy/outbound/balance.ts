@@ -8,15 +8,23 @@ import type { EndpointState } from "./endpoint.ts";
 import { pickP2c } from "./peak-ewma.ts";
 import type { Target } from "./target.ts";
 
-/** Chooses among the endpoints that are ready, or null when there are none. */
+/**
+ * Chooses among the endpoints that are ready and not ejected, or null when there are none. One that
+ * could not be connected to is left alone while there is another.
+ */
 export function pickEndpoint(
   target: Target,
   random: () => number,
   choice: EndpointChoice | null = null,
 ): EndpointState | null {
-  const endpoints = choice === null ? target.endpoints : chosen(target.endpoints, choice);
-  if (endpoints.length === 0) return null;
   const { now } = target.reach.driver;
+  let endpoints = choice === null ? target.endpoints : chosen(target.endpoints, choice);
+  for (const one of endpoints) {
+    if (!one.isEjected(now)) continue;
+    endpoints = endpoints.filter((e) => !e.isEjected(now));
+    break;
+  }
+  if (endpoints.length === 0) return null;
   const picked = pickOf(endpoints, now, random);
   if (!picked.isAway(now)) return picked;
   const near = endpoints.filter((e) => !e.isAway(now));
@@ -47,12 +55,11 @@ export function balance(target: Target, random: () => number): HttpService {
     if (endpoint === null) {
       const { choice } = x;
       const which = choice === null ? "" : ` with ${choice.label}=${choice.value}`;
-      reply.fail(
-        new MeshError(
-          "failfast",
-          `No endpoint of ${target.snapshot?.authority ?? "the target"}${which} is ready`,
-        ),
-      );
+      const authority = target.snapshot?.authority ?? "the target";
+      const why = target.endpoints.length === 0
+        ? "ready"
+        : "available: all were ejected or excluded";
+      reply.fail(new MeshError("failfast", `No endpoint of ${authority}${which} is ${why}`));
       return NOTHING_MORE;
     }
     x.endpoint = endpoint;

@@ -5,11 +5,14 @@ import type { Backoff } from "../../core/clock.ts";
 import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { Labels } from "../../core/sheet.ts";
+import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
 import { isPodLocal } from "../../model/loopback.ts";
+import type { ExchangeOutcome } from "../http1/client.ts";
 import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
 import { encodeTransportHeader } from "../transport-header.ts";
+import { Breaker } from "./breaker.ts";
 import { PeakEwma } from "./peak-ewma.ts";
 
 /** How this proxy reaches endpoints. Per process. */
@@ -22,6 +25,8 @@ export interface ReachOptions {
   readonly connectMs: number;
   /** How long an endpoint that cannot be reached is left alone; one for each endpoint. */
   backoff(): Backoff;
+  /** For the jitter of ejections. */
+  readonly random: () => number;
   readonly poolIdleMs: number;
   readonly maxIdle: number;
   readonly maxOpen: number;
@@ -64,6 +69,7 @@ export class EndpointState implements LoadListener {
   readonly #isFailure: (status: number) => boolean;
   readonly connect: ConnectTo;
   readonly #backoff: Backoff;
+  readonly #breaker: Breaker | null;
   /** After the last connection that could not be made; 0: it was made. */
   #waitMs = 0;
   #awayUntilMs = 0;
@@ -75,6 +81,7 @@ export class EndpointState implements LoadListener {
     authority: string,
     o: ReachOptions,
     ewma: { defaultRttMs: number; decayMs: number },
+    accrual: FailureAccrual | null,
     isFailure: (status: number) => boolean,
   ) {
     this.endpoint = endpoint;
@@ -84,6 +91,7 @@ export class EndpointState implements LoadListener {
     this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now);
     this.connect = connectTo(endpoint, o);
     this.#backoff = o.backoff();
+    this.#breaker = accrual === null ? null : new Breaker(accrual, o.random);
     const labels = endpointLabels(endpoint, authority, this.connect, o);
     this.requests = new RequestSeries(o.metrics, labels);
     this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
@@ -102,6 +110,11 @@ export class EndpointState implements LoadListener {
   /** No connection could be made, and it is too early to try again: others are asked first. */
   isAway(nowMs: number): boolean {
     return nowMs < this.#awayUntilMs;
+  }
+
+  /** Its answers were bad: it is left alone, also when there is no other. */
+  isEjected(nowMs: number): boolean {
+    return this.#breaker !== null && !this.#breaker.admits(nowMs);
   }
 
   unreachable(): void {
@@ -133,6 +146,7 @@ export class EndpointState implements LoadListener {
     this.ewma.pending++;
     // One request finds out whether it is back; the others wait for what it finds.
     if (this.#waitMs > 0) this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
+    this.#breaker?.started();
     this.requests.started();
   }
 
@@ -142,9 +156,12 @@ export class EndpointState implements LoadListener {
   }
 
   /** A status means that `answered` came first. */
-  ended(status: number, ms: number, failed: boolean): void {
+  ended(status: number, ms: number, outcome: ExchangeOutcome): void {
     if (status === 0) this.ewma.pending--;
-    this.requests.ended(status, failed || this.#isFailure(status), ms);
+    const bad = outcome !== "ok" || this.#isFailure(status);
+    if (outcome === "abandoned") this.#breaker?.abandoned();
+    else this.#breaker?.ended(bad, this.#o.driver.now);
+    this.requests.ended(status, bad, ms);
   }
 }
 

@@ -89,7 +89,9 @@ export class Target {
         series: this.#routeSeries(snapshot.authority, route),
       }));
     }
-    if (before?.endpoints !== snapshot.endpoints) this.#updateEndpoints(snapshot);
+    const accrual = JSON.stringify(snapshot.accrual);
+    const renew = before !== null && JSON.stringify(before.accrual) !== accrual;
+    if (before?.endpoints !== snapshot.endpoints || renew) this.#updateEndpoints(snapshot, renew);
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();
   }
@@ -106,14 +108,14 @@ export class Target {
     return series;
   }
 
-  #updateEndpoints(snapshot: OutboundSnapshot): void {
+  #updateEndpoints(snapshot: OutboundSnapshot, renew: boolean): void {
     const ready: EndpointState[] = [];
     const keep = new Set<string>();
     for (const endpoint of snapshot.endpoints?.endpoints ?? []) {
       const key = endpointKey(endpoint);
       keep.add(key);
       let state = this.#byKey.get(key);
-      if (state !== undefined && !sameReach(state, endpoint)) {
+      if (state !== undefined && (renew || !sameReach(state, endpoint))) {
         state.client.close();
         state = undefined;
       }
@@ -123,6 +125,7 @@ export class Target {
           snapshot.authority,
           this.reach,
           snapshot,
+          snapshot.accrual,
           (status) => isFailure(status, []),
         );
         this.#byKey.set(key, state);

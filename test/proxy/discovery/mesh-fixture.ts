@@ -111,6 +111,7 @@ export const policy = (more: Partial<ClientPolicy> = {}): ClientPolicy => ({
   forward: null,
   defaultRttMs: 30,
   decayMs: 10_000,
+  accrual: null,
   ...more,
 });
 

@@ -312,6 +312,34 @@ test("CONNECT opens a tunnel to an endpoint of the target", async () => {
   assert.is(client.closed, "flush");
 });
 
+test("an endpoint that fails in a row is ejected, probed by one request, and taken back", async () => {
+  const accrual = { maxFailures: 3, minBackoffMs: 1000, maxBackoffMs: 8000, jitter: 0 };
+  const f = outboundFixture({ ...snapshot(ONE), accrual });
+  const client = f.client();
+  let up: (typeof f.driver.connects)[0] | undefined;
+  const exchange = async (answer: string): Promise<string> => {
+    f.driver.feed(client, GET);
+    if (up === undefined) f.driver.open(up = f.driver.connects[0] as never);
+    if (up.take() === "") return client.take();
+    f.driver.feed(up, answer);
+    await turn();
+    return client.take();
+  };
+  const bad = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+  for (let i = 0; i < 3; i++) assert.match(await exchange(bad), /^HTTP\/1\.1 500/);
+  const refused = f.client();
+  f.driver.feed(refused, GET);
+  assert.match(refused.take(), /^HTTP\/1\.1 504 [^]*No endpoint of web\.shop[^]* is available/);
+  f.driver.advance(1100);
+  assert.match(await exchange(bad), /^HTTP\/1\.1 500/, "the probe");
+  const again = f.client();
+  f.driver.feed(again, GET);
+  assert.match(again.take(), /^HTTP\/1\.1 504/, "ejected for longer");
+  f.driver.advance(2100);
+  assert.match(await exchange(OK), /^HTTP\/1\.1 200/);
+  assert.match(await exchange(OK), /^HTTP\/1\.1 200/);
+});
+
 test("an idle target is released with its connections", async () => {
   const f = outboundFixture(snapshot(ONE));
   const client = f.client();

@@ -1,0 +1,52 @@
+// Failure accrual of a Service, from its annotations: when clients eject an endpoint for its answers.
+
+import { DEFAULT_ACCRUAL, type FailureAccrual } from "../../model/accrual.ts";
+import type { Field } from "../field.ts";
+
+const PREFIX = "balancer.linkerd.io/failure-accrual";
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/**
+ * The accrual that the annotations ask for, or null. `unified` ejects by failures in a row too; its
+ * success rate is not carried out. Raises a `FieldError` for what cannot be read.
+ */
+export function accrualOf(annotations: Field): FailureAccrual | null {
+  const mode = annotations.at(PREFIX);
+  if (mode.isAbsent) return null;
+  if (mode.value !== "consecutive" && mode.value !== "unified") {
+    mode.fail(`is ${JSON.stringify(mode.value)}: write consecutive or unified`);
+  }
+  const of = (name: string) => annotations.at(`${PREFIX}-consecutive-${name}`);
+  const accrual = {
+    maxFailures: number(of("max-failures"), DEFAULT_ACCRUAL.maxFailures, /^[1-9]\d{0,8}$/),
+    minBackoffMs: duration(of("min-penalty"), DEFAULT_ACCRUAL.minBackoffMs),
+    maxBackoffMs: duration(of("max-penalty"), DEFAULT_ACCRUAL.maxBackoffMs),
+    jitter: number(of("jitter-ratio"), DEFAULT_ACCRUAL.jitter, /^\d{1,6}(\.\d{1,6})?$/),
+  };
+  if (accrual.minBackoffMs > accrual.maxBackoffMs) {
+    of("min-penalty").fail("is longer than the max-penalty");
+  }
+  return accrual;
+}
+
+function number(field: Field, absent: number, shape: RegExp): number {
+  if (field.isAbsent) return absent;
+  const text = field.string();
+  if (!shape.test(text)) {
+    field.fail(`is ${JSON.stringify(text)}, not a number as it is wanted here`);
+  }
+  return Number(text);
+}
+
+function duration(field: Field, absentMs: number): number {
+  if (field.isAbsent) return absentMs;
+  const m = /^(\d{1,9})(ms|s|m|h|d)$/.exec(field.string());
+  if (m === null) field.fail(`is ${JSON.stringify(field.value)}, not a duration such as 10s`);
+  return Number(m[1]) * (UNIT_MS[m[2] ?? ""] ?? 0);
+}
