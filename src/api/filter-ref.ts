@@ -3,6 +3,7 @@
 
 import { create } from "@bufbuild/protobuf";
 import type { FilterRef } from "../core/filter.ts";
+import { SIGNATURE_BYTES } from "../core/signature.ts";
 import { type Chain, ChainSchema, FailurePolicy } from "./gen/tulle/filter_pb.ts";
 import { bytesToHex, hexToBytes } from "./hex.ts";
 import { shown, WireError } from "./wire-error.ts";
@@ -23,6 +24,7 @@ export function filtersToWire(filters: readonly FilterRef[]): Chain | undefined 
     filters: filters.map((f) => ({
       name: f.name,
       module: { sha256: hexToBytes(f.sha256), size: BigInt(f.size) },
+      signature: f.signature ?? new Uint8Array(),
       config: f.config,
       failurePolicy: f.failurePolicy === "open" ? FailurePolicy.OPEN : FailurePolicy.CLOSED,
       limits: f.fuelPerHook === 0 && f.memoryPages === 0 && !f.cpuPercent ? undefined : {
@@ -55,6 +57,13 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
     if ((size !== 0n && size < 8n) || size > BigInt(MAX_MODULE_BYTES)) {
       throw new WireError(`${at}.module.size`, `is ${size}, not in 8–${MAX_MODULE_BYTES}`);
     }
+    const signature = f.signature;
+    if (signature.length !== 0 && signature.length !== SIGNATURE_BYTES) {
+      throw new WireError(
+        `${at}.signature`,
+        `has ${signature.length} bytes, not ${SIGNATURE_BYTES}`,
+      );
+    }
     if (f.config.length > MAX_CONFIG_BYTES) {
       throw new WireError(`${at}.config`, `has ${f.config.length} bytes, over ${MAX_CONFIG_BYTES}`);
     }
@@ -67,6 +76,7 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
     return {
       name: f.name,
       sha256: bytesToHex(sha256),
+      ...(signature.length === 0 ? {} : { signature }),
       size: Number(size),
       config: f.config,
       failurePolicy: f.failurePolicy === FailurePolicy.OPEN ? "open" : "closed",

@@ -3,13 +3,12 @@
 
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { errorText } from "../core/errors.ts";
+import { parseSignature, signatureText } from "../core/signature.ts";
 import { sha256Hex } from "../../wasm/host/digest.ts";
 import {
   generateKeys,
-  parseSignature,
   readPrivateKey,
   readPublicKeys,
-  signatureText,
   signerOf,
   signModule,
 } from "../../wasm/host/signature.ts";

@@ -14,6 +14,8 @@ export interface ControlFlags {
   readonly policy: SocketAddr;
   readonly identity: SocketAddr;
   readonly admin: SocketAddr;
+  /** Folder of the public keys that sign modules; null: modules need no signature. */
+  readonly filterKeys?: string | null;
   readonly logLevel: LogLevel;
   readonly mesh: MeshOptions;
 }
@@ -30,6 +32,7 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
   --policy-listen ADDR           policy API (127.0.0.1:8090)
   --identity-listen ADDR         identity API (127.0.0.1:8080)
   --admin-listen ADDR            admin plane (127.0.0.1:9990)
+  --filter-keys DIR              public keys (*.pub, *.pem): modules must be signed by one
   --allow-remote                 listen on addresses that are not loopback, in clear text
   --log-level LEVEL              ${LOG_LEVELS.join(", ")} (info)
   --cluster-domain NAME          (${DEFAULT_OPTIONS.clusterDomain})
@@ -47,6 +50,7 @@ const VALUES = [
   "--policy-listen",
   "--identity-listen",
   "--admin-listen",
+  "--filter-keys",
   "--log-level",
   "--cluster-domain",
   "--control-namespace",
@@ -90,6 +94,7 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
     policy: listen("--policy-listen", "127.0.0.1:8090"),
     identity: listen("--identity-listen", "127.0.0.1:8080"),
     admin: listen("--admin-listen", "127.0.0.1:9990"),
+    filterKeys: values.get("--filter-keys") ?? null,
     logLevel: word("--log-level", LOG_LEVELS, "info"),
     mesh: {
       ...DEFAULT_OPTIONS,

@@ -4,6 +4,7 @@
 import { formatSocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { createLogger, type Logger } from "../core/log.ts";
+import type { SignatureCheck } from "../core/signature.ts";
 import { Destination } from "../api/gen/destination_pb.ts";
 import { Identity } from "../api/gen/identity_pb.ts";
 import { InboundServerPolicies } from "../api/gen/inbound_pb.ts";
@@ -16,12 +17,14 @@ import { serveHttp } from "../runtime/http-server.ts";
 import { exit, onStopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
 import { commandLine, writeLine } from "../runtime/stdio.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
+import { type FilterKey, readPublicKeys, requireSignature } from "../../wasm/host/signature.ts";
 import { createAdminApp } from "./admin/app.ts";
 import { type Assets, loadAssets } from "./admin/assets.ts";
 import { Live } from "./admin/live.ts";
 import { Cluster } from "./cluster.ts";
 import { Counters } from "./counters.ts";
 import { destinationService } from "./destination/destination-service.ts";
+import type { FileSystem } from "./files/file-system.ts";
 import { FolderSource } from "./files/folder-source.ts";
 import { FilterRegistry } from "./filters/registry.ts";
 import { registryService } from "./filters/registry-service.ts";
@@ -32,6 +35,7 @@ import { openFolderReviewer } from "./identity/token-reviewer.ts";
 import { inboundService, outboundService } from "./policy/policy-service.ts";
 import { adminState, Changes } from "./view.ts";
 
+const MAX_KEY_FILE = 64 * 1024;
 /** From the request to end until connections are cut; the process is gone within a second. */
 const GRACE_MS = 500;
 
@@ -81,6 +85,7 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       files,
       stateDir,
       inspector: createInspector(),
+      signatures: await signatureCheck(files, flags.filterKeys ?? null),
       clock,
       counters,
       log: log.with("filters"),
@@ -165,6 +170,28 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
     await close();
     throw e;
   }
+}
+
+/** By the keys of a folder. Rejects for a folder without any, and for a key that cannot be read. */
+async function signatureCheck(
+  files: FileSystem,
+  folder: string | null,
+): Promise<SignatureCheck | null> {
+  if (folder === null) return null;
+  const { files: found } = await files.tree(folder).catch((e: unknown) => {
+    throw new Error(`--filter-keys ${folder}: ${errorText(e)}`);
+  });
+  const keys: FilterKey[] = [];
+  for (const { path } of found.filter((file) => /^[^/]+\.(pub|pem)$/.test(file.path))) {
+    try {
+      const text = await files.read(files.resolve(folder, path), MAX_KEY_FILE);
+      keys.push(...await readPublicKeys(new TextDecoder().decode(text)));
+    } catch (e) {
+      throw new Error(`--filter-keys ${folder}/${path}: ${errorText(e)}`);
+    }
+  }
+  if (keys.length === 0) throw new Error(`--filter-keys ${folder} has no *.pub or *.pem`);
+  return requireSignature(keys);
 }
 
 /** The page's files. Without them everything else is still served. */

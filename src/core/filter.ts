@@ -13,6 +13,8 @@ export interface FilterRef {
   readonly name: string;
   /** 64 lower-case hex digits. */
   readonly sha256: string;
+  /** Ed25519 over the digest (`wasm/host/signature.ts`); absent: nobody signed the module. */
+  readonly signature?: Uint8Array;
   /** Module size in bytes; a download of another size is refused. */
   readonly size: number;
   /** What the filter's `configure` gets: JSON text as UTF-8; empty: none. */

@@ -13,7 +13,7 @@ import {
 } from "./config/control.ts";
 import { inboundConfig, outboundConfig } from "./config/directions.ts";
 import { EnvReader } from "./config/reader.ts";
-import { namespaceOf, parseDomain, parsePath, parseWorkload } from "./config/values.ts";
+import { namespaceOf, parseDomain, parseKeys, parsePath, parseWorkload } from "./config/values.ts";
 import * as grammar from "./config/grammar.ts";
 import type { PortSet } from "./config/grammar.ts";
 
@@ -122,6 +122,8 @@ export interface ProxyConfig {
   /** Bound for outgoing connections; null: the system's choice. */
   readonly sourceIp: string | null;
   readonly filterCacheDir: string | null;
+  /** Public keys of which one must have signed each filter's module; null: none need be signed. */
+  readonly filterKeys: string | null;
   readonly clusterDomain: string;
   /** The namespace that short names are completed with; null: not known. */
   readonly namespace: string | null;
@@ -211,6 +213,7 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
     ),
     sourceIp: read.get<string | null>("TULLE_PROXY_SOURCE_IP", grammar.parseIp, null),
     filterCacheDir: read.get<string | null>("TULLE_PROXY_FILTER_CACHE_DIR", parsePath, null),
+    filterKeys: read.get<string | null>("TULLE_PROXY_FILTER_KEYS", parseKeys, null),
     clusterDomain: read.get("TULLE_PROXY_CLUSTER_DOMAIN", parseDomain, "cluster.local"),
     namespace: namespaceOf(context, workload),
     replayMaxBytes: read.get("TULLE_PROXY_REPLAY_MAX_BYTES", grammar.parseCount, 65_536),

@@ -150,6 +150,18 @@ test("filtersFromWire() names the field of what it refuses", () => {
   assert.throws(() => filtersFromWire(filtersToWire(new Array(33).fill(RETRY)), "f"), /over 32/);
 });
 
+test("a module's signature travels with its filter, whole or not at all", () => {
+  const signature = new Uint8Array(64).fill(7);
+  const [there] = filtersFromWire(filtersToWire([{ ...RETRY, signature }]), "f");
+  assert.equal(there?.signature, signature);
+  assert.is(filtersFromWire(filtersToWire([RETRY]), "f")[0]?.signature, undefined);
+  const short = filtersToWire([{ ...RETRY, signature: signature.subarray(1) }]);
+  assert.throws(
+    () => filtersFromWire(short, "f"),
+    /signature.* has 63 bytes, not 64/,
+  );
+});
+
 test("a failure policy that is not known counts as closed", () => {
   const wire = filtersToWire([RETRY]);
   assert.ok(wire?.filters[0]);

@@ -25,9 +25,11 @@ test("parseControlFlags() takes every flag of the usage text", () => {
     ],
     ...["--admin-listen", "10.0.0.1:4", "--allow-remote", "--log-level", "debug", "--h2-upgrade"],
     ...["--cluster-domain", "a.b", "--control-namespace", "ns", "--trust-domain", "t.d"],
+    ...["--filter-keys", "keys"],
     ...["--cluster-networks", "10.0.0.0/8,fd00::/8", "--default-inbound-policy", "deny"],
   ]);
   assert.equal(flags?.admin, { ip: "10.0.0.1", port: 4 });
+  assert.is(flags?.filterKeys, "keys");
   assert.equal(flags?.mesh.clusterNetworks, ["10.0.0.0/8", "fd00::/8"]);
   assert.equal([flags?.mesh.defaultInboundPolicy, flags?.mesh.h2Upgrade], ["deny", true]);
   for (const flag of USAGE.match(/--[a-z0-9-]+/g) ?? []) {

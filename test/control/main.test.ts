@@ -224,6 +224,11 @@ test("what is wrong at start is one line and a status", async () => {
       /^Listen on 127\.0\.0\.1:\d+ failed: the port is taken/,
     ],
     [flags(dir.join("nowhere"), dir.join("s2")), 1, /^Cannot read the folder .*nowhere/],
+    [
+      [...flags(dir.path, dir.join("s3")), "--filter-keys", dir.path],
+      1,
+      /^--filter-keys \S+ has no \*\.pub or \*\.pem/,
+    ],
     [[...flags(dir.path, "/proc/nowhere")], 1, /^Cannot use the state folder \/proc\/nowhere/],
   ];
   try {

@@ -92,6 +92,7 @@ test("parseConfig() reads what an injector sets", () => {
     LINKERD2_PROXY_OUTBOUND_DETECT_TIMEOUT: "365d",
     TULLE_PROXY_SOURCE_IP: "127.77.1.2",
     TULLE_PROXY_FILTER_CACHE_DIR: "/tmp/filters",
+    TULLE_PROXY_FILTER_KEYS: `# ours\n${"A".repeat(43)}=\n`,
     TULLE_PROXY_CLUSTER_DOMAIN: "example.org.",
     TULLE_PROXY_REPLAY_MAX_BYTES: "1024",
   });
@@ -108,8 +109,19 @@ test("parseConfig() reads what an injector sets", () => {
   assert.is(c.log.format, "json");
   assert.is(c.outbound.detectTimeoutMs, 365 * 86_400_000);
   assert.is(c.sourceIp, "127.77.1.2");
+  assert.match(c.filterKeys!, "A".repeat(43));
   assert.is(c.clusterDomain, "example.org");
   assert.is(c.replayMaxBytes, 1024);
+});
+
+test("parseConfig() takes public keys of filters, and never shows a private one", () => {
+  assert.equal(problems({ TULLE_PROXY_FILTER_KEYS: "nonsense" }), [
+    "TULLE_PROXY_FILTER_KEYS holds no public key",
+  ]);
+  const pem = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----";
+  const [problem = ""] = problems({ TULLE_PROXY_FILTER_KEYS: pem });
+  assert.match(problem, /^TULLE_PROXY_FILTER_KEYS.* holds a private key/);
+  assert.not.match(problem, /MC4C/);
 });
 
 test("parseConfig() names every mistake in one error", () => {

@@ -1,13 +1,12 @@
 import { createPrivateKey, createPublicKey, verify } from "node:crypto";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { parseSignature, signatureText } from "../../src/core/signature.ts";
 import {
   generateKeys,
-  parseSignature,
   readPrivateKey,
   readPublicKeys,
   requireSignature,
-  signatureText,
   signerOf,
   signModule,
 } from "../../wasm/host/signature.ts";

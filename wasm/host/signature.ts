@@ -2,9 +2,9 @@
 // module is parsed; a signature says who built it, the digest in the reference says which one it is.
 
 import { FilterRefused } from "../../src/core/filter.ts";
+import { SIGNATURE_BYTES, type SignatureCheck, signatureText } from "../../src/core/signature.ts";
 
-/** Bytes of a signature and of a raw public key. */
-export const SIGNATURE_BYTES = 64;
+/** Bytes of a raw key. */
 const KEY_BYTES = 32;
 /** In front of the digest, so that no signature made for something else fits. */
 const DOMAIN = "tulle filter module v1\0";
@@ -27,12 +27,6 @@ export interface KeyTexts {
   readonly publicPem: string;
   readonly id: string;
 }
-
-/** Verifies the signature of the module with this digest, or throws `FilterRefused` with the reason. */
-export type SignatureCheck = (
-  sha256: string,
-  signature: Uint8Array | null | undefined,
-) => Promise<void>;
 
 /** Makes a new pair. */
 export async function generateKeys(): Promise<KeyTexts> {
@@ -124,20 +118,6 @@ export function requireSignature(keys: readonly FilterKey[]): SignatureCheck {
       );
     }
   };
-}
-
-/** A signature's text, as a `.sig` file and `spec.module.signature` have it. */
-export function signatureText(signature: Uint8Array): string {
-  return btoa(String.fromCharCode(...signature));
-}
-
-/** Reads that text. Throws for anything else. */
-export function parseSignature(text: string): Uint8Array {
-  const bytes = base64(text.trim());
-  if (bytes?.length !== SIGNATURE_BYTES) {
-    throw new Error(`it is not ${SIGNATURE_BYTES} bytes as base64`);
-  }
-  return bytes;
 }
 
 function message(sha256: string): Uint8Array<ArrayBuffer> {

@@ -4,7 +4,9 @@
 import type { Context } from "hono";
 import { MAX_JSON_BYTES, MAX_MODULE_BYTES, readJson, rolloutRequest } from "../../api/admin.ts";
 import type { RolloutAnswer } from "../../api/admin.ts";
+import { errorText } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { parseSignature } from "../../core/signature.ts";
 import type { AdminState, RolloutModule } from "./state.ts";
 
 /** Statuses: 200, 400 (body), 404 (filter), 413, 415, 422 (module refused). */
@@ -33,7 +35,13 @@ async function readModule(request: Request): Promise<Read> {
     const bytes = await readBody(request, MAX_MODULE_BYTES);
     if (bytes === null) return tooLarge(MAX_MODULE_BYTES);
     if (bytes.length === 0) return { status: 400, error: "the body is empty: send a module" };
-    return { module: { bytes } };
+    const signed = request.headers.get("x-tulle-signature");
+    if (signed === null) return { module: { bytes } };
+    try {
+      return { module: { bytes, signature: parseSignature(signed) } };
+    } catch (e) {
+      return { status: 400, error: `x-tulle-signature: ${errorText(e)}` };
+    }
   }
   if (type === "application/json") {
     const bytes = await readBody(request, MAX_JSON_BYTES);

@@ -113,7 +113,9 @@ export interface ControlCounters {
   readonly refusals: Readonly<Record<string, number>>;
 }
 
-export type RolloutModule = { readonly sha256: string } | { readonly bytes: Uint8Array };
+export type RolloutModule =
+  | { readonly sha256: string }
+  | { readonly bytes: Uint8Array; readonly signature?: Uint8Array };
 
 export type RolloutResult =
   | { readonly ok: true; readonly sha256: string; readonly previous: string | null }

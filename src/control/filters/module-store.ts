@@ -3,6 +3,7 @@
 
 import { MAX_MODULE_BYTES } from "../../api/filter-ref.ts";
 import { sha256Hex } from "../../api/hex.ts";
+import { SIGNATURE_BYTES } from "../../core/signature.ts";
 import type { ModuleState } from "../admin/state.ts";
 import type { StateDir } from "../state-dir.ts";
 
@@ -19,11 +20,22 @@ export class ModuleStore {
   readonly #dir: StateDir;
   readonly #inUse: () => ReadonlySet<string>;
   readonly #modules = new Map<string, StoredModule>();
+  readonly #signatures = new Map<string, Uint8Array>();
 
   /** `inUse` names the digests that must stay. */
   constructor(dir: StateDir, inUse: () => ReadonlySet<string>) {
     this.#dir = dir;
     this.#inUse = inUse;
+  }
+
+  /** Who signed a module, as far as it is known; null: nobody. */
+  signature(sha256: string): Uint8Array | null {
+    return this.#signatures.get(sha256) ?? null;
+  }
+
+  /** Remembers a module's signature; whether it is good is asked by whoever reads it. */
+  sign(sha256: string, signature: Uint8Array): void {
+    this.#signatures.set(sha256, signature);
   }
 
   get(sha256: string): StoredModule | null {
@@ -48,12 +60,16 @@ export class ModuleStore {
     if (known !== undefined) return known;
     const bytes = await this.#dir.read(pathOf(sha256));
     if (bytes === null || await sha256Hex(bytes) !== sha256) return null;
+    const signature = await this.#dir.read(signaturePathOf(sha256));
+    if (signature?.length === SIGNATURE_BYTES) this.sign(sha256, signature);
     return await this.add(bytes, "rolled out");
   }
 
   /** Makes a module survive a restart. */
   async persist({ bytes, state }: StoredModule): Promise<void> {
     await this.#dir.write(pathOf(state.sha256), bytes);
+    const signature = this.signature(state.sha256);
+    if (signature !== null) await this.#dir.write(signaturePathOf(state.sha256), signature);
   }
 
   #forget(): void {
@@ -63,14 +79,20 @@ export class ModuleStore {
       if (this.#modules.size <= MAX_MODULES && total <= MAX_TOTAL_BYTES) return;
       if (used.has(sha256)) continue;
       this.#modules.delete(sha256);
+      this.#signatures.delete(sha256);
       total -= module.bytes.length;
       void this.#dir.remove(pathOf(sha256)).catch(() => {});
+      void this.#dir.remove(signaturePathOf(sha256)).catch(() => {});
     }
   }
 }
 
 function pathOf(sha256: string): string {
   return `modules/${sha256}.wasm`;
+}
+
+function signaturePathOf(sha256: string): string {
+  return `modules/${sha256}.sig`;
 }
 
 /** Throws for what cannot be a WebAssembly module; says nothing of what it does. */

@@ -5,6 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import { errorText } from "../../core/errors.ts";
 import type { FilterRef, ModuleInspector } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
+import { parseSignature, type SignatureCheck } from "../../core/signature.ts";
 import type { FilterState, ModuleState, RolloutModule, RolloutResult } from "../admin/state.ts";
 import type { Cluster } from "../cluster.ts";
 import type { Counters } from "../counters.ts";
@@ -20,6 +21,7 @@ import { Rollouts } from "./rollouts.ts";
 
 /** Builds of one filter that are shown and can be rolled out again. */
 const MAX_BUILDS = 16;
+const MAX_SIGNATURE_FILE = 1024;
 /** Compilers write in steps: a module file is read when nothing was written for this long. */
 const QUIET_MS = 50;
 
@@ -28,7 +30,11 @@ interface Entry {
   /** As configuration has it. */
   row: WasmFilterRow;
   /** What proxies are told: an object and a module that were good together; null: nothing yet. */
-  active: { readonly row: WasmFilterRow; readonly module: ModuleState } | null;
+  active: {
+    readonly row: WasmFilterRow;
+    readonly module: ModuleState;
+    readonly signature: Uint8Array | null;
+  } | null;
   state: FilterState["state"];
   reason: string;
   /** Newest first. */
@@ -44,6 +50,8 @@ export interface FilterRegistryDeps {
   readonly stateDir: StateDir;
   /** Null: modules are taken by digest only. */
   readonly inspector: ModuleInspector | null;
+  /** Null: modules need no signature. */
+  readonly signatures?: SignatureCheck | null;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Logger;
@@ -97,14 +105,15 @@ export class FilterRegistry implements FilterSource {
   refs(target: FilterTarget, route: string | null): readonly FilterRef[] {
     const found: { row: WasmFilterRow; ref: FilterRef }[] = [];
     for (const entry of this.#entries.values()) {
-      const { row, module } = this.#shown(entry) ?? {};
-      if (row === undefined || module === undefined) continue;
+      const shown = this.#shown(entry);
+      if (shown === null) continue;
+      const { row, module, signature } = shown;
       if (
         row.namespace !== target.namespace || row.target.kind !== target.kind ||
         row.target.name !== target.name
       ) continue;
       if (row.routes.length > 0 && (route === null || !row.routes.includes(route))) continue;
-      found.push({ row, ref: refOf(row, module) });
+      found.push({ row, ref: refOf(row, module, signature) });
     }
     return found.sort((a, b) => byOrder(a.row, b.row)).map((f) => f.ref);
   }
@@ -113,7 +122,8 @@ export class FilterRegistry implements FilterSource {
   #shown(entry: Entry): Entry["active"] {
     if (entry.active !== null) return entry.active;
     if (entry.state === "pending" || entry.row.failurePolicy === "open") return null;
-    return { row: entry.row, module: { sha256: entry.row.sha256, size: 0, label: "" } };
+    const module = { sha256: entry.row.sha256, size: 0, label: "" };
+    return { row: entry.row, module, signature: null };
   }
 
   /** For the admin plane. */
@@ -150,7 +160,7 @@ export class FilterRegistry implements FilterSource {
     const previous = entry.active?.module.sha256 ?? null;
     try {
       const module = "bytes" in wanted
-        ? await this.#store.add(wanted.bytes.slice(), "rolled out")
+        ? await this.#received(wanted.bytes.slice(), wanted.signature ?? null)
         : await this.#store.find(wanted.sha256);
       if (module === null) {
         throw new Error("the registry does not have this module: send its bytes");
@@ -163,6 +173,12 @@ export class FilterRegistry implements FilterSource {
       this.#deps.log.warn(reason);
       return { ok: false, kind: "refused", reason };
     }
+  }
+
+  async #received(bytes: Uint8Array, signature: Uint8Array | null): Promise<StoredModule> {
+    const module = await this.#store.add(bytes, "rolled out");
+    if (signature !== null) this.#store.sign(module.state.sha256, signature);
+    return module;
   }
 
   /** Inspects a module, remembers it, then tells the proxies. Rejects before anything changed. */
@@ -179,7 +195,7 @@ export class FilterRegistry implements FilterSource {
     const { row } = entry;
     const { state } = module;
     const before = entry.active;
-    entry.active = { row, module: state };
+    entry.active = { row, module: state, signature: this.#store.signature(state.sha256) };
     entry.builds = [state, ...entry.builds.filter((b) => b.sha256 !== state.sha256)]
       .slice(0, MAX_BUILDS);
     if (before?.module.sha256 !== state.sha256) {
@@ -195,6 +211,7 @@ export class FilterRegistry implements FilterSource {
 
   async #inspect(module: StoredModule): Promise<void> {
     const { sha256 } = module.state;
+    await this.#deps.signatures?.(sha256, this.#store.signature(sha256));
     if (this.#inspected.has(sha256)) return;
     checkModule(module.bytes);
     await this.#deps.inspector?.inspect(module.bytes);
@@ -252,6 +269,7 @@ export class FilterRegistry implements FilterSource {
       return;
     }
     const digest = this.#rollouts.digestFor(row.name, row.sha256);
+    if (row.signature !== null) this.#store.sign(row.sha256, row.signature);
     try {
       // A file that cannot be read does no harm while the module is here from before.
       const file = row.file === ""
@@ -277,9 +295,11 @@ export class FilterRegistry implements FilterSource {
     if (!this.#isCurrent(entry)) return;
     const { row } = entry;
     const before = entry.fileSha256;
+    const signedBefore = this.#store.signature(before);
     try {
       const file = await this.#readFile(entry);
-      if (file.state.sha256 === before) return;
+      const signed = this.#store.signature(file.state.sha256);
+      if (file.state.sha256 === before && deepEqual(signed, signedBefore)) return;
       if (entry.active === null && file.state.sha256 !== row.sha256) {
         // Nothing good yet: what configuration pins must come first.
         this.#refuse(entry, mismatch(row, file.state.sha256));
@@ -298,7 +318,22 @@ export class FilterRegistry implements FilterSource {
     const bytes = await this.#deps.files.read(path, MAX_MODULE_BYTES);
     const module = await this.#store.add(bytes, row.file.slice(row.file.lastIndexOf("/") + 1));
     entry.fileSha256 = module.state.sha256;
+    await this.#readSignature(entry, path, module);
     return module;
+  }
+
+  /** What the object says of its pinned module counts more than the file beside the module. */
+  async #readSignature({ row }: Entry, path: string, module: StoredModule): Promise<void> {
+    const { sha256 } = module.state;
+    if (row.signature !== null && row.sha256 === sha256) return;
+    const file = `${path}.sig`;
+    const bytes = await this.#deps.files.read(file, MAX_SIGNATURE_FILE).catch(() => null);
+    if (bytes === null) return;
+    try {
+      this.#store.sign(sha256, parseSignature(new TextDecoder().decode(bytes)));
+    } catch (e) {
+      this.#deps.log.warn(`WasmFilter ${keyOf(row)}: ${row.file}.sig is not read: ${errorText(e)}`);
+    }
   }
 
   #watchFile(entry: Entry): (() => void) | null {
@@ -358,10 +393,15 @@ function mismatch(row: WasmFilterRow, found: string): string {
   return `${row.file} has the digest ${found}, not ${row.sha256} as configured`;
 }
 
-function refOf(row: WasmFilterRow, module: ModuleState): FilterRef {
+function refOf(
+  row: WasmFilterRow,
+  module: ModuleState,
+  signature: Uint8Array | null,
+): FilterRef {
   return {
     name: row.name,
     sha256: module.sha256,
+    ...(signature === null ? {} : { signature }),
     size: module.size,
     config: row.config,
     failurePolicy: row.failurePolicy,

@@ -2,6 +2,8 @@
 
 import { MAX_CONFIG_BYTES } from "../../api/filter-ref.ts";
 import type { FailurePolicy } from "../../core/filter.ts";
+import { parseSignature } from "../../core/signature.ts";
+import type { Field } from "../field.ts";
 import type { Resource } from "../resource.ts";
 
 export interface WasmFilterRow {
@@ -13,6 +15,8 @@ export interface WasmFilterRow {
   readonly routes: readonly string[];
   /** What configuration pins. */
   readonly sha256: string;
+  /** Of the pinned module; null: it is looked for beside the module's file. */
+  readonly signature: Uint8Array | null;
   /** Path of the module's file, or empty: the registry must have it. */
   readonly file: string;
   /** The folder that a relative path means. */
@@ -54,6 +58,7 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
     target: { kind, name: target.at("name").string() },
     routes: routes.list(256).map((name) => name.string()),
     sha256,
+    signature: signatureAt(module.at("signature")),
     file: module.at("file").stringOr(""),
     folder: r.folder,
     config: bytes,
@@ -65,6 +70,15 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
     memoryPages: limits.at("memoryPages").intOr(0, 1, 65_536),
     cpuPercent: limits.at("cpuPercent").intOr(0, 1, 100),
   };
+}
+
+function signatureAt(field: Field): Uint8Array | null {
+  if (field.isAbsent) return null;
+  try {
+    return parseSignature(field.string());
+  } catch {
+    return field.fail("is not an Ed25519 signature: 64 bytes as base64");
+  }
 }
 
 /** The order in which filters of one target run. */

@@ -75,6 +75,8 @@ const L5D = [
 const TULLE = [
   /** Folder in which fetched filter modules are kept between runs; absent: memory only. */
   "TULLE_PROXY_FILTER_CACHE_DIR",
+  /** Public keys, as PEM or base64: modules must be signed by one of them; absent: by nobody. */
+  "TULLE_PROXY_FILTER_KEYS",
   /** `cluster.local` unless set: what short names are completed with. */
   "TULLE_PROXY_CLUSTER_DOMAIN",
   /** Largest request body that is kept for a retry. */

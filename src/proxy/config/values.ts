@@ -62,6 +62,14 @@ export function parsePath(text: string): string {
   return text;
 }
 
+/** Only the frame is looked at here; the keys are parsed where they are used. */
+export function parseKeys(text: string): string {
+  if (text.includes("PRIVATE KEY")) throw new Error("holds a private key");
+  const isPem = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/.test(text);
+  if (!isPem && !/^\s*[A-Za-z0-9+/]{43}=\s*$/m.test(text)) throw new Error("holds no public key");
+  return text;
+}
+
 /** Only the frame is looked at here; the certificates are parsed where they are used. */
 export function parsePem(text: string): string {
   if (!/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.test(text)) {

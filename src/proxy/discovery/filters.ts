@@ -12,6 +12,7 @@ import {
 } from "../../core/filter.ts";
 import { latin1 } from "../../core/intern.ts";
 import type { Logger } from "../../core/log.ts";
+import type { SignatureCheck } from "../../core/signature.ts";
 import type { ModuleSource } from "./modules.ts";
 
 /** Different filters, or the same with different settings, that one proxy loads. */
@@ -66,6 +67,8 @@ interface Entry extends LoadedFilter {
 export interface FilterStoreOptions {
   readonly engine: FilterEngine;
   readonly modules: ModuleSource;
+  /** Null: modules need no signature. */
+  readonly signatures?: SignatureCheck | null;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -77,6 +80,7 @@ export class FilterStore {
   readonly clock: Clock;
   readonly log: Logger;
   readonly #modules: ModuleSource;
+  readonly #signatures: SignatureCheck | null;
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
   /** What each target wants and runs; for `status`. */
@@ -87,6 +91,7 @@ export class FilterStore {
     this.clock = o.clock;
     this.log = o.log;
     this.#modules = o.modules;
+    this.#signatures = o.signatures ?? null;
     this.#random = o.random;
   }
 
@@ -212,6 +217,8 @@ export class FilterStore {
     });
     try {
       const work = async () => {
+        // before a byte of it is fetched: what nobody trusted signed is never looked at
+        await this.#signatures?.(ref.sha256, ref.signature);
         const module = await this.#modules(ref, call.signal);
         return await this.engine.prepare(module, ref);
       };
@@ -244,5 +251,8 @@ export function keyOf(ref: FilterRef): string {
   const { name, sha256, size, failurePolicy, fuelPerHook, memoryPages, config } = ref;
   const cpu = ref.cpuPercent ?? 0;
   const settings = latin1(config, 0, config.length);
-  return [name, sha256, size, failurePolicy, fuelPerHook, memoryPages, cpu, settings].join("|");
+  // the same module, signed anew, may be taken where it was refused
+  const signed = ref.signature === undefined ? "" : latin1(ref.signature, 0, ref.signature.length);
+  return [name, sha256, signed, size, failurePolicy, fuelPerHook, memoryPages, cpu, settings]
+    .join("|");
 }

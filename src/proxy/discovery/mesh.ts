@@ -7,6 +7,7 @@ import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { FilterEngine } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
+import type { SignatureCheck } from "../../core/signature.ts";
 import { inCidr } from "../../model/policy.ts";
 import type { ProxyConfig } from "../config.ts";
 import { hasSuffix } from "../config/grammar.ts";
@@ -42,6 +43,8 @@ export interface MeshDiscoveryOptions {
   readonly destination: Transport;
   readonly policy: Transport;
   readonly engine: FilterEngine;
+  /** Null: modules need no signature. */
+  readonly signatures?: SignatureCheck | null;
   /** Null: modules are fetched anew by each process. */
   readonly moduleCache: ModuleCache | null;
   readonly clock: Clock;
@@ -216,5 +219,6 @@ function unknownTarget(authority: string): OutboundSnapshot {
     endpoints: { exists: false, endpoints: [] },
     defaultRttMs: 30,
     decayMs: 10_000,
+    accrual: null,
   };
 }

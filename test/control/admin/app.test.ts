@@ -1,4 +1,5 @@
 import { test } from "uvu";
+import { signatureText } from "../../../src/core/signature.ts";
 import * as assert from "uvu/assert";
 import * as api from "../../../src/api/admin.ts";
 import { SILENT } from "../../../src/core/log.ts";
@@ -216,6 +217,25 @@ test("a roll-out of a module hands over its bytes", async () => {
   assert.is(answer.status, 200);
   const { module } = state.rollouts[0] ?? {};
   assert.ok(module !== undefined && "bytes" in module && module.bytes.length === bytes.length);
+});
+
+test("a roll-out of a module may bring its signature", async () => {
+  const { app, state } = setUp();
+  const signature = new Uint8Array(64).fill(7);
+  const more = { "x-tulle-signature": signatureText(signature) };
+  await app.request(URL_RETRY, rollout("\0asm", "application/wasm", more));
+  const { module } = state.rollouts[0] ?? {};
+  assert.ok(module !== undefined && "bytes" in module);
+  assert.equal(module.signature, signature);
+  const bad = await app.request(
+    URL_RETRY,
+    rollout("\0asm", "application/wasm", { "x-tulle-signature": "AAAA" }),
+  );
+  assert.is(bad.status, 400);
+  assert.match(
+    (await json(bad) as { error: string }).error,
+    /x-tulle-signature: it is not 64 bytes/,
+  );
 });
 
 test("a filter's name may hold a slash when it is escaped", async () => {

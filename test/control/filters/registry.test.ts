@@ -5,10 +5,18 @@ import { Registry } from "../../../src/api/gen/tulle/filter_pb.ts";
 import { hexToBytes, sha256Hex } from "../../../src/api/hex.ts";
 import { createLogger } from "../../../src/core/log.ts";
 import { FilterRefused, type ModuleInfo, type ModuleInspector } from "../../../src/core/filter.ts";
+import { type SignatureCheck, signatureText } from "../../../src/core/signature.ts";
 import { Cluster } from "../../../src/control/cluster.ts";
 import { Counters } from "../../../src/control/counters.ts";
 import { FilterRegistry } from "../../../src/control/filters/registry.ts";
 import { registryService } from "../../../src/control/filters/registry-service.ts";
+import {
+  generateKeys,
+  readPrivateKey,
+  readPublicKeys,
+  requireSignature,
+  signModule,
+} from "../../../wasm/host/signature.ts";
 import { memoryStateDir, type StateDir } from "../../../src/control/state-dir.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
@@ -54,6 +62,7 @@ async function setUp(options: {
   module?: Uint8Array | null;
   state?: StateDir;
   inspector?: ModuleInspector | null;
+  signatures?: SignatureCheck;
 } = {}) {
   const files = new MemoryFiles();
   const { module = V1, state = memoryStateDir(), inspector = INSPECTOR } = options;
@@ -67,6 +76,7 @@ async function setUp(options: {
     files,
     stateDir: state,
     inspector,
+    signatures: options.signatures ?? null,
     clock,
     counters,
     log: createLogger({
@@ -306,6 +316,92 @@ test("GetModule streams a module in pieces of at most 64 KiB", async () => {
   assert.is(await code(new Uint8Array(32)), Code.NotFound);
   assert.is(await code(new Uint8Array(3)), Code.InvalidArgument);
   t.registry.close();
+});
+
+const KEYS = await generateKeys();
+const SIGN = await readPrivateKey(KEYS.privatePem);
+const TRUSTED = requireSignature(await readPublicKeys(KEYS.publicPem));
+const [SIG1, SIG2] = [await signModule(SIGN, SHA1), await signModule(SIGN, SHA2)] as const;
+const FOREIGN = await signModule(
+  await readPrivateKey((await generateKeys()).privatePem),
+  SHA1,
+);
+const signed = (sha256: string, signature: Uint8Array) =>
+  filter(sha256).replace("file:", `signature: "${signatureText(signature)}", file:`);
+const sigFile = (signature: Uint8Array) =>
+  new TextEncoder().encode(signatureText(signature) + "\n");
+
+test("where keys are configured, a module that its object has no signature for is refused", async () => {
+  const inspected: number[] = [];
+  const inspector: ModuleInspector = {
+    inspect(module) {
+      inspected.push(module.length);
+      return Promise.resolve({} as ModuleInfo);
+    },
+  };
+  const t = await setUp({ signatures: TRUSTED, inspector });
+  assert.is(t.one()?.state, "refused");
+  assert.match(t.one()!.reason, /^module [0-9a-f]{12} is not signed; keys that are trusted: /);
+  assert.equal(inspected, [], "it was not looked at");
+  assert.is(t.registry.refs(WEB, null)[0]?.size, 0, "closed: its requests are refused");
+  apply(t.cluster, signed(SHA1, FOREIGN));
+  await t.registry.settled();
+  assert.match(t.one()!.reason, /was not made by a key that is trusted/);
+  apply(t.cluster, signed(SHA1, SIG1));
+  await t.registry.settled();
+  assert.equal([t.one()?.state, t.one()?.reason], ["serving", ""]);
+  assert.equal(t.registry.refs(WEB, null)[0]?.signature, SIG1);
+  t.registry.close();
+});
+
+test("a new build without a signature is refused while the old one serves, until it is signed", async () => {
+  const t = await setUp({ signatures: TRUSTED, yaml: signed(SHA1, SIG1) });
+  assert.equal(t.serves(), [SHA1]);
+  await t.edit(V2);
+  assert.equal(t.serves(), [SHA1]);
+  assert.match(t.one()!.reason, /is not signed/);
+  assert.match(t.lines.at(-1)!, /stays in force/);
+  t.files.write("/build/retry.wasm.sig", sigFile(SIG1));
+  t.clock.advance(60);
+  await t.registry.settled();
+  assert.equal(t.serves(), [SHA1], "a signature of another module");
+  assert.match(t.one()!.reason, /was not made by a key/);
+  t.files.write("/build/retry.wasm.sig", sigFile(SIG2));
+  t.clock.advance(60);
+  await t.registry.settled();
+  assert.equal(t.serves(), [SHA2]);
+  assert.equal(t.registry.refs(WEB, null)[0]?.signature, SIG2);
+  t.registry.close();
+});
+
+test("a roll-out brings its signature, which survives a restart", async () => {
+  const state = memoryStateDir();
+  const first = await setUp({ signatures: TRUSTED, yaml: signed(SHA1, SIG1), state });
+  const refused = await first.registry.rollout("retry", { bytes: V2 });
+  assert.not.ok(refused.ok);
+  assert.match(refused.ok ? "" : refused.reason, /is not signed/);
+  assert.equal(first.serves(), [SHA1]);
+  const done = await first.registry.rollout("retry", { bytes: V2, signature: SIG2 });
+  assert.ok(done.ok);
+  assert.equal(first.serves(), [SHA2]);
+  first.registry.close();
+  const second = await setUp({ signatures: TRUSTED, yaml: signed(SHA1, SIG1), state });
+  assert.equal(second.serves(), [SHA2]);
+  assert.equal(second.registry.refs(WEB, null)[0]?.signature, SIG2);
+  second.registry.close();
+});
+
+test("without keys a signature is passed on to the proxies, and a damaged one is not", async () => {
+  const t = await setUp({ yaml: signed(SHA1, FOREIGN) });
+  assert.equal(t.registry.refs(WEB, null)[0]?.signature, FOREIGN);
+  t.registry.close();
+  const files = await setUp();
+  files.files.write("/build/retry.wasm.sig", new TextEncoder().encode("nonsense"));
+  await files.edit(V2);
+  assert.equal(files.serves(), [SHA2]);
+  assert.is(files.registry.refs(WEB, null)[0]?.signature, undefined);
+  assert.ok(files.lines.some((l) => /retry\.wasm\.sig is not read: it is not 64 bytes/.test(l)));
+  files.registry.close();
 });
 
 test.run();

@@ -1,6 +1,7 @@
 // The control side of a proxy against the real control plane on loopback, over real gRPC: a certificate,
 // endpoints, policies, filters; and that the control plane may die and come back unnoticed.
 
+import { createHash } from "node:crypto";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
@@ -22,6 +23,14 @@ import { createMeshDiscovery } from "../../../src/proxy/discovery/mesh.ts";
 import { createGrpcClient } from "../../../src/runtime/grpc-client.ts";
 import { SYSTEM_CLOCK } from "../../../src/runtime/process.ts";
 import { openSecrets } from "../../../src/runtime/secrets.ts";
+import { signatureText } from "../../../src/core/signature.ts";
+import {
+  generateKeys,
+  readPrivateKey,
+  readPublicKeys,
+  requireSignature,
+  signModule,
+} from "../../../wasm/host/signature.ts";
 import { createEngine } from "../../../wasm/host/engine.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -50,6 +59,16 @@ test("a proxy learns all that it needs from the control plane, and outlives its 
     recursive: true,
   });
   await mkdir(box.join("pod"));
+  // Both ends know one key, and only what it signed runs.
+  const keys = await generateKeys();
+  const signer = await readPrivateKey(keys.privatePem);
+  await mkdir(box.join("keys"));
+  await writeFile(box.join("keys", "ours.pub"), keys.publicPem);
+  for (const name of ["header-modifier", "retry", "route-metrics"]) {
+    const path = box.join("filters", "build", `${name}.wasm`);
+    const sha256 = createHash("sha256").update(await readFile(path)).digest("hex");
+    await writeFile(`${path}.sig`, signatureText(await signModule(signer, sha256)));
+  }
   const any = { ip: "127.0.0.1", port: 0 };
   const flags = {
     folder,
@@ -58,6 +77,7 @@ test("a proxy learns all that it needs from the control plane, and outlives its 
     policy: any,
     identity: any,
     admin: any,
+    filterKeys: box.join("keys"),
     logLevel: "off" as const,
     mesh: DEFAULT_OPTIONS,
   };
@@ -109,6 +129,7 @@ test("a proxy learns all that it needs from the control plane, and outlives its 
     destination: destinationClient,
     policy: policyClient,
     engine: createEngine(shared),
+    signatures: requireSignature(await readPublicKeys(keys.publicPem)),
     moduleCache: null,
   });
 

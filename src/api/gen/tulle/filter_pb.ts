@@ -68,7 +68,8 @@ export type Filter = Message<"tulle.filter.v1.Filter"> & {
   limits?: Limits | undefined;
 
   /**
-   * For signed modules; not used yet.
+   * Of the module: Ed25519 over "tulle filter module v1", a NUL and the digest, 64 bytes; empty: it is
+   * not signed.
    *
    * @generated from field: bytes signature = 6;
    */
