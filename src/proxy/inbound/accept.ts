@@ -9,7 +9,8 @@ import { Http1Server, type ServerOptions } from "../http1/server.ts";
 import { FilteredConnection } from "../http/connection-filters.ts";
 import { counted } from "../tcp/counted.ts";
 import { Forward } from "../tcp/forward.ts";
-import { decodeTransportHeader, type TransportHeader } from "../transport-header.ts";
+import { decodeTransportHeader, type TransportHeader } from "../../api/transport-header.ts";
+import { errorText } from "../../core/errors.ts";
 import { type InboundOptions, InboundPort } from "./port.ts";
 import { inboundStack } from "./stack.ts";
 
@@ -152,12 +153,19 @@ class AwaitHeader implements Core {
   opened(): void {}
 
   feed(ch: Chan, buf: Uint8Array, from: number, to: number): number {
-    const found = decodeTransportHeader(buf, from, to);
-    if (found === null) return 0;
-    const core = this.#next(typeof found === "string" ? found : found.header);
+    let found: ReturnType<typeof decodeTransportHeader>;
+    let wrong = "";
+    try {
+      found = decodeTransportHeader(buf, from, to);
+    } catch (e) {
+      found = null;
+      wrong = `transport header: ${errorText(e)}`;
+    }
+    if (found === null && wrong === "") return 0;
+    const core = this.#next(found === null ? wrong : found.header);
     this.#driver.adopt(ch, core);
     core.opened(ch);
-    return typeof found === "string" ? to - from : found.length;
+    return found === null ? to - from : found.bytes;
   }
 
   writable(): void {}

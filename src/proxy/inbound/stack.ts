@@ -1,12 +1,13 @@
 // The inbound path of a request, top down. Built once per connection, since who the client is and what
 // it may do are facts of the connection; `inbound/accept.ts` comes before, the application after.
 
-import type { ConnInfo, Exchange, HttpLayer, HttpService } from "../../core/exchange.ts";
+import type { ConnInfo, Exchange, HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { headerName } from "../../core/head.ts";
 import { isFailure } from "../../model/route.ts";
 import type { InboundSnapshot, RouteSnapshot } from "../discovery/discovery.ts";
 import { endFilters, requestFilters, responseFilters } from "../http/filters.ts";
+import { compose } from "../http/compose.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { RequestSeries } from "../metrics.ts";
@@ -77,12 +78,6 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
     // The application.
     (x, reply) => port.client.dispatch(x, reply),
   );
-}
-
-function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
-  let service = layers.at(-1) as HttpService;
-  for (let i = layers.length - 2; i >= 0; i--) service = (layers[i] as HttpLayer)(service);
-  return service;
 }
 
 function countRequests(standing: Standing, inner: HttpService): HttpService {

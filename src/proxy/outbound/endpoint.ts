@@ -11,7 +11,7 @@ import { isPodLocal } from "../../model/loopback.ts";
 import type { ExchangeOutcome } from "../http1/client.ts";
 import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
-import { encodeTransportHeader } from "../transport-header.ts";
+import { encodeTransportHeader, TRANSPORT_ALPN } from "../../api/transport-header.ts";
 import { Breaker } from "./breaker.ts";
 import { PeakEwma } from "./peak-ewma.ts";
 
@@ -33,8 +33,6 @@ export interface ReachOptions {
   readonly maxHeadBytes: number;
 }
 
-const ALPN = "transport.l5d.io/v1";
-
 /** What `connect` needs to reach an endpoint. Mesh TLS whenever the endpoint has an identity. */
 export function connectTo(endpoint: Endpoint, o: ReachOptions): ConnectTo {
   const { identity, transportPort, addr } = endpoint;
@@ -42,7 +40,7 @@ export function connectTo(endpoint: Endpoint, o: ReachOptions): ConnectTo {
   const tls = identity === null || local ? null : {
     serverName: identity.serverName,
     identity: identity.name,
-    alpn: transportPort > 0 ? ALPN : null,
+    alpn: transportPort > 0 ? TRANSPORT_ALPN : null,
   };
   const port = tls !== null && transportPort > 0 ? transportPort : addr.port;
   return { addr: { ip: addr.ip, port }, from: o.sourceIp, timeoutMs: o.connectMs, tls };

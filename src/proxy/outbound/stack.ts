@@ -2,11 +2,12 @@
 // target; `outbound/accept.ts` comes before, the other proxy's `inbound/stack.ts` after.
 
 import { MeshError } from "../../core/errors.ts";
-import type { Exchange, HttpLayer, HttpService } from "../../core/exchange.ts";
+import type { Exchange, HttpService } from "../../core/exchange.ts";
 import { NO_FILTERS } from "../../core/filter.ts";
 import { isFailure } from "../../model/route.ts";
 import { connectionFilters } from "../http/connection-filters.ts";
 import { endFilters, requestFilters } from "../http/filters.ts";
+import { compose } from "../http/compose.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { attempts } from "./attempts.ts";
@@ -53,12 +54,6 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
     // One attempt: an endpoint, its connection, the wire.
     balance(target, o.random),
   );
-}
-
-function compose(...layers: [...HttpLayer[], HttpService]): HttpService {
-  let service = layers.at(-1) as HttpService;
-  for (let i = layers.length - 2; i >= 0; i--) service = (layers[i] as HttpLayer)(service);
-  return service;
 }
 
 function countRequests(target: Target, o: OutboundOptions, inner: HttpService): HttpService {

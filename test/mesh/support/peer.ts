@@ -7,10 +7,7 @@ import tls from "node:tls";
 import { parseSocketAddr } from "../../../src/core/addr.ts";
 import { SILENT } from "../../../src/core/log.ts";
 import { keepCredentials } from "../../../src/proxy/credentials.ts";
-import {
-  decodeTransportHeader,
-  encodeTransportHeader,
-} from "../../../src/proxy/transport-header.ts";
+import { decodeTransportHeader, encodeTransportHeader } from "../../../src/api/transport-header.ts";
 import { createGrpcClient } from "../../../src/runtime/grpc-client.ts";
 import { SYSTEM_CLOCK } from "../../../src/runtime/process.ts";
 import { openSecrets } from "../../../src/runtime/secrets.ts";
@@ -159,7 +156,7 @@ export async function serveMeshed(
       received += bytes.length;
       got = Uint8Array.from([...got, ...bytes]);
       const found = decodeTransportHeader(got, 0, got.length);
-      if (typeof found === "string" || !Buffer.from(got).includes("\r\n\r\n", found?.length)) {
+      if (!Buffer.from(got).includes("\r\n\r\n", found?.bytes)) {
         return;
       }
       socket.end(

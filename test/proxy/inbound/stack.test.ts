@@ -18,7 +18,7 @@ import { exposition } from "../../../src/proxy/exposition.ts";
 import { Inbound } from "../../../src/proxy/inbound/accept.ts";
 import { ProxyMetrics } from "../../../src/proxy/metrics.ts";
 import { Draining, MAX_HEAD_BYTES, serverOptions } from "../../../src/proxy/serve.ts";
-import { encodeTransportHeader } from "../../../src/proxy/transport-header.ts";
+import { encodeTransportHeader } from "../../../src/api/transport-header.ts";
 import { MemoryDriver, type TestPeer, turn } from "../../support/memory-driver.ts";
 import { route } from "../../support/outbound-fixture.ts";
 
