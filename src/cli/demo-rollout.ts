@@ -35,6 +35,14 @@ const PROVEN_AFTER_MS = 300;
 /** Nobody may call it: then it is believed after this time. */
 const PROVEN_WITHIN_MS = 2_000;
 
+/** What else is told of a swap. */
+export interface SwapTold {
+  /** Makes a proxy's reason readable: with the source's lines in place of byte offsets. */
+  explain?(reason: string): string;
+  /** Every proxy runs the build from now on. */
+  taken?(): void;
+}
+
 /**
  * Rolls a build out, waits until every proxy that runs the filter runs it, and has requests prove
  * it; a build that a proxy refuses or that traps is taken back. Null: `stop` came first, and nothing
@@ -46,6 +54,7 @@ export async function swap(
   filter: string,
   build: Build,
   stop: AbortSignal,
+  told: SwapTold = {},
 ): Promise<SwapOutcome | null> {
   const { sha256 } = build;
   let why = "";
@@ -58,6 +67,7 @@ export async function swap(
     if (why !== "") return;
     why = await taken(mesh, filter, sha256, stop);
     tookMs = Math.round(performance.now() - startedMs);
+    if (why === "") told.taken?.();
     if (why === "") why = await proven(mesh, filter, sha256, before, stop);
     if (why === "" || stop.aborted || answer.previous === null) return;
     await rollout(mesh.adminUrl, filter, { sha256: answer.previous });
@@ -70,7 +80,8 @@ export async function swap(
       `${filter}: swapped to ${to} in ${tookMs} ms, ${crossed} requests crossed, ${failed} failed`,
     );
   } else {
-    screen.alarm(`${filter}: the build before ${to} goes on serving: ${why}`);
+    const readable = told.explain?.(why) ?? why;
+    screen.alarm(`${filter}: the build before ${to} goes on serving: ${readable}`);
   }
   return { filter, done: why === "", crossed, failed };
 }

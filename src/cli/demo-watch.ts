@@ -1,18 +1,19 @@
 // `tulle demo --watch`: compiles a filter when its source changes and rolls the new build out. What
 // does not compile, is refused, or traps leaves the old build serving and says why in one line.
 
-import { existsSync, watch } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { watch } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { errorText } from "../core/errors.ts";
-import type { FilterCompiler } from "../core/filter.ts";
+import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
+import { withPositions } from "../../wasm/host/source-map.ts";
 import type { SwapOutcome } from "./demo-report.ts";
 import type { Screen } from "./demo-screen.ts";
 import { swap, type SwapMesh } from "./demo-rollout.ts";
 import { aborted } from "./demo-time.ts";
 import { PACKAGE_ROOT } from "./entries.ts";
 import { createCompiler } from "./filter-compiler.ts";
+import { filterNames, mapOf } from "./filter-project.ts";
 
 /** An editor writes a file in several steps. */
 const QUIET_MS = 120;
@@ -27,6 +28,10 @@ export interface WatchOptions {
   done(outcome: SwapOutcome): void;
   /** Folder with one folder a filter. */
   readonly folder?: string;
+  /** Only these filters; all of the folder when absent. */
+  readonly names?: readonly string[];
+  /** Told of each build that compiled, before it is rolled out. */
+  built?(name: string, built: CompiledFilter): void;
   readonly compiler?: FilterCompiler;
 }
 
@@ -34,19 +39,21 @@ export interface WatchOptions {
 export async function watchFilters(options: WatchOptions): Promise<void> {
   const { screen, stop } = options;
   const folder = options.folder ?? join(PACKAGE_ROOT, "filters");
-  const compiler = options.compiler ??
-    createCompiler({ sdkDir: join(PACKAGE_ROOT, "wasm", "sdk", "assembly") });
+  const compiler = options.compiler ?? createCompiler();
   let working: Promise<void> = Promise.resolve();
   const watchers = [];
-  const names = await filterNames(folder);
+  const names = options.names ?? await filterNames(folder);
   for (const name of names) {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let savedMs = 0;
     const watcher = watch(join(folder, name, "assembly"), { recursive: true }, () => {
       clearTimeout(timer);
+      // the last of an editor's writes is the one that counts
+      savedMs = performance.now();
       timer = setTimeout(() => {
         // one after the other: the compiler is heavy, and two swaps at once could not be told apart
         working = working.then(() =>
-          stop.aborted ? undefined : rebuild(name, folder, compiler, options)
+          stop.aborted ? undefined : rebuild(name, folder, compiler, options, savedMs)
         );
       }, QUIET_MS);
     });
@@ -70,8 +77,10 @@ async function rebuild(
   name: string,
   folder: string,
   compiler: FilterCompiler,
-  { mesh, screen, stop, edited, done }: WatchOptions,
+  options: WatchOptions,
+  savedMs: number,
 ): Promise<void> {
+  const { mesh, screen, stop, edited, done } = options;
   const started = performance.now();
   try {
     const built = await compiler.compile(join(folder, name, "assembly", "index.ts"));
@@ -83,18 +92,20 @@ async function rebuild(
     }
     edited.add(name);
     screen.message(`${name}: compiled in ${Math.round(performance.now() - started)} ms`);
-    const outcome = await swap(mesh, screen, name, built, stop);
+    options.built?.(name, built);
+    const map = mapOf(built, folder, name);
+    const outcome = await swap(mesh, screen, name, built, stop, {
+      explain: (reason) => map === null ? reason : here(withPositions(reason, map)),
+      taken: () => {
+        const sinceMs = Math.round(performance.now() - savedMs);
+        screen.message(`${name}: serving ${sinceMs} ms after it was saved`);
+      },
+    });
     // a build that was refused broke no promise, unless requests failed of it
     if (outcome !== null && (outcome.done || outcome.failed > 0)) done(outcome);
   } catch (e) {
     screen.alarm(`${name}: the build before goes on serving: ${errorText(e)}`);
   }
-}
-
-/** Folders that hold a filter's source. */
-async function filterNames(folder: string): Promise<readonly string[]> {
-  const names = await readdir(folder);
-  return names.filter((name) => existsSync(join(folder, name, "assembly", "index.ts"))).sort();
 }
 
 /** Paths as somebody sees them who started the demo here. */

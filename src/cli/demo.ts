@@ -19,17 +19,23 @@ import { DemoViews } from "./demo-views.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
 import { type Flags, parseDurationMs, parseWhole, quote } from "./flags.ts";
 
-/** What the flags say. */
-export interface DemoOptions {
+/** The mesh and its traffic. */
+export interface MeshOptions {
   /** Null: until Ctrl-C. */
   readonly durationMs: number | null;
+  /** First half of the pods' addresses. */
+  readonly net: string;
+  readonly adminListen: SocketAddr;
+  /** Requests per second. */
+  readonly rate: number;
+}
+
+/** What the flags say. */
+export interface DemoOptions extends MeshOptions {
   readonly json: boolean;
   readonly watch: boolean;
   /** What is watched; null: the package's own filters. */
   readonly filtersFolder: string | null;
-  readonly net: string;
-  readonly adminListen: SocketAddr;
-  readonly rate: number;
 }
 
 const DEFAULT_ADMIN = "127.0.0.1:8084";
@@ -64,8 +70,8 @@ export const demoCommand: Command = {
   run: (flags, terminal) => runDemo(demoOptions(flags), terminal),
 };
 
-/** Checks the flags. */
-export function demoOptions(flags: Flags): DemoOptions {
+/** Checks the flags that every command takes that runs the demo's mesh. */
+export function meshOptions(flags: Flags): MeshOptions {
   const duration = flags.text("--duration");
   const net = flags.text("--net") ?? DEFAULT_NET;
   if (!/^127\.\d{1,3}$/.test(net) || !isIpv4(`${net}.0.1`) || net === "127.0") {
@@ -77,6 +83,16 @@ export function demoOptions(flags: Flags): DemoOptions {
   } catch (e) {
     throw usageError(`--admin: ${errorText(e)}`);
   }
+  return {
+    durationMs: duration === null ? null : parseDurationMs("--duration", duration),
+    net,
+    adminListen,
+    rate: parseWhole("--rate", flags.text("--rate") ?? String(DEFAULT_RATE), 1, 5_000),
+  };
+}
+
+/** Checks the flags. */
+export function demoOptions(flags: Flags): DemoOptions {
   const filtersFolder = flags.text("--filters");
   if (filtersFolder !== null) {
     if (!flags.has("--watch")) throw usageError("--filters needs --watch");
@@ -85,13 +101,10 @@ export function demoOptions(flags: Flags): DemoOptions {
     }
   }
   return {
-    durationMs: duration === null ? null : parseDurationMs("--duration", duration),
+    ...meshOptions(flags),
     json: flags.has("--json"),
     watch: flags.has("--watch"),
     filtersFolder,
-    net,
-    adminListen,
-    rate: parseWhole("--rate", flags.text("--rate") ?? String(DEFAULT_RATE), 1, 5_000),
   };
 }
 
@@ -108,7 +121,8 @@ async function runDemo(options: DemoOptions, terminal: Terminal): Promise<number
   }
 }
 
-async function preflight({ net, adminListen }: DemoOptions): Promise<void> {
+/** Rejects when an address is taken that the demo needs. */
+export async function preflight({ net, adminListen }: MeshOptions): Promise<void> {
   const pods = demoPods(net).flatMap(({ ip, ports }) =>
     [...ports, ADMIN_PORT, OUTBOUND_PORT, 4143].map((port) => ({ ip, port }))
   );

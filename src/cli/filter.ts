@@ -2,6 +2,7 @@
 
 import type { CommandGroup } from "./command.ts";
 import { filterBuildCommand } from "./filter-build.ts";
+import { filterDevCommand } from "./filter-dev.ts";
 import { filterInspectCommand } from "./filter-inspect.ts";
 import { filterNewCommand } from "./filter-new.ts";
 import { filterKeygenCommand, filterSignCommand, filterVerifyCommand } from "./filter-sign.ts";
@@ -15,6 +16,7 @@ export const filterCommands: CommandGroup = {
     filterNewCommand,
     filterBuildCommand,
     filterTestCommand,
+    filterDevCommand,
     filterInspectCommand,
     filterKeygenCommand,
     filterSignCommand,

@@ -7,10 +7,12 @@ import { pathToFileURL } from "node:url";
 import { formatSocketAddr, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { isDnsLike } from "../model/identity.ts";
+import { positionText } from "../../wasm/host/source-map.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
 import { entryPath } from "./entries.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { readMapBeside } from "./filter-project.ts";
 import { type Flags, quote } from "./flags.ts";
 
 /** More than any module that a proxy accepts; a wrong file is refused before it is read. */
@@ -160,7 +162,16 @@ async function readFilter(text: string): Promise<StaticFilter> {
       });
     }
   }
-  return { name: basename(path).replace(/\.wasm$/, ""), module, config };
+  const map = await readMapBeside(path);
+  return {
+    name: basename(path).replace(/\.wasm$/, ""),
+    module,
+    config,
+    locate: (offset, bodyFrom) => {
+      const position = map?.locate(offset, bodyFrom) ?? null;
+      return position === null ? null : positionText(position);
+    },
+  };
 }
 
 async function readBounded(flag: string, path: string, maxBytes: number): Promise<Uint8Array> {

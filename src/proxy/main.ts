@@ -202,8 +202,14 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   const identity = o.identityDir === null ? null : await readIdentityDir(o.identityDir);
   if (identity !== null) mesh.update(identity);
 
-  const engine = createEngine({ clock, log: log.with("filter"), after: timersOf(driver) });
   const refs = await Promise.all(o.filters.map((filter) => staticFilterRef(filter)));
+  const engine = createEngine({
+    clock,
+    log: log.with("filter"),
+    after: timersOf(driver),
+    locate: (sha256, ...place) =>
+      o.filters[refs.findIndex((ref) => ref.sha256 === sha256)]?.locate?.(...place) ?? null,
+  });
   const prepared = await Promise.all(
     o.filters.map((filter, i) => engine.prepare(filter.module, refs[i] as FilterRef)),
   );

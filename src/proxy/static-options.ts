@@ -9,6 +9,8 @@ export interface StaticFilter {
   readonly module: Uint8Array;
   /** JSON text as UTF-8; empty: none. */
   readonly config: Uint8Array;
+  /** `file:line:column` of an offset in the module, by the map beside it; `bodyFrom`: its function. */
+  locate?(offset: number, bodyFrom: number): string | null;
 }
 
 /** A proxy without a control plane. */

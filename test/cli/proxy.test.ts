@@ -132,4 +132,17 @@ test("tulle proxy names a file that it cannot use, with status 64", async () => 
   assert.match((await failure(...BASE, "--identity", dir.join("none"))).message, /does not exist/);
 });
 
+test("tulle proxy finds the map beside a filter, for the lines of its traps", async () => {
+  await using dir = await tempDir("cli-map");
+  await writeFile(dir.join("gate.wasm"), "abc");
+  const filter = ["--filter", dir.join("gate.wasm")];
+  assert.is((await options(...BASE, ...filter)).filters[0]!.locate!(5, 4), null, "there is none");
+  const map = { version: 3, sources: ["../gate/assembly/index.ts"], names: [], mappings: "IAAA" };
+  await writeFile(dir.join("gate.wasm.map"), JSON.stringify(map));
+  const { filters } = await options(...BASE, ...filter);
+  assert.match(filters[0]!.locate!(5, 4)!, /gate\/assembly\/index\.ts:1:1$/);
+  await writeFile(dir.join("gate.wasm.map"), "{");
+  assert.match((await failure(...BASE, ...filter)).message, /gate\.wasm\.map: /);
+});
+
 test.run();
