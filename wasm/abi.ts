@@ -23,6 +23,8 @@ export const HOOK_EXPORTS = {
   end: "tulle_on_end",
   attempt: "tulle_on_attempt",
   tick: "tulle_on_tick",
+  requestBody: "tulle_on_request_body",
+  responseBody: "tulle_on_response_body",
   connection: "tulle_on_connection",
   connectionEnd: "tulle_on_connection_end",
 } as const;
@@ -53,6 +55,9 @@ export const HOOK_TYPES: Readonly<Record<HookName, BorderType>> = {
   // attempt
   attempt: { params: [I32], results: [] },
   tick: { params: [], results: [] },
+  // bytes of this piece, 1 for the last one
+  requestBody: { params: [I32, I32], results: [I32] },
+  responseBody: { params: [I32, I32], results: [I32] },
   connection: { params: [], results: [I32] },
   // bytes from the client, bytes to the client, elapsed ms
   connectionEnd: { params: [F64, F64, F64], results: [] },
@@ -66,6 +71,8 @@ export const ACTION_CONTINUE = 0;
 export const ACTION_REPLY = 1;
 /** Result of `connection`: the connection is refused. */
 export const ACTION_DENY = 2;
+/** Result of the body hooks: what `body_write` was given goes on instead of the piece. */
+export const ACTION_REPLACE = 3;
 /** Bits 8–15: how many entries of the manifest's `edits` to apply; bits 16–31: the first of them. */
 export const EDIT_COUNT_SHIFT = 8;
 export const EDIT_FIRST_SHIFT = 16;
@@ -112,6 +119,9 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   wall_ms: { params: [], results: [F64] },
   set_request_timeout: { params: [I32], results: [] },
   set_attempt_timeout: { params: [I32], results: [] },
+  body_read: { params: [I32, I32, I32], results: [I32] },
+  body_write: { params: [I32, I32], results: [] },
+  body_write_text: { params: [REF], results: [] },
   choose_endpoint: { params: [REF, REF, I32], results: [] },
   endpoint_label: { params: [REF], results: [REF] },
   shared_take: { params: [REF, F64, F64, F64], results: [I32] },
@@ -175,6 +185,8 @@ export const LIMITS = {
   maxTimeoutMs: 3_600_000,
   textBytes: 8192,
   keyBytes: 256,
+  /** Most of `wholeBytes`, and of what one hook writes. */
+  bodyBytes: 1024 * 1024,
 } as const;
 
 /** What a module says of itself. Headers are named once in `headers`; everything else uses slots. */
@@ -195,6 +207,21 @@ export interface Manifest {
   readonly metrics: readonly ManifestMetric[];
   /** How often `tick` is called. */
   readonly tickMs?: number;
+  /** How the body hooks want the bodies. */
+  readonly bodies?: {
+    readonly request?: ManifestBody;
+    readonly response?: ManifestBody;
+  };
+}
+
+/** How a hook wants a body. */
+export interface ManifestBody {
+  /** Up to so many bytes at once; 0: piece by piece. */
+  readonly wholeBytes: number;
+  /** What happens to a longer body. */
+  readonly over: "refuse" | "pass";
+  /** The hook may put other bytes in place. */
+  readonly replaces: boolean;
 }
 
 /** Slots by head. */

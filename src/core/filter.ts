@@ -36,6 +36,8 @@ export const HOOK_END = 8;
 export const HOOK_ATTEMPT = 16;
 export const HOOK_CONNECTION = 32;
 export const HOOK_CONNECTION_END = 64;
+export const HOOK_REQUEST_BODY = 128;
+export const HOOK_RESPONSE_BODY = 256;
 
 /** Go on. */
 export const CONTINUE = 0;
@@ -60,6 +62,23 @@ export const OUTCOME_RESET = 2;
 /** The attempt's time-out. */
 export const OUTCOME_TIMEOUT = 4;
 
+/** How a chain wants a body. */
+export interface BodyNeed {
+  /** Up to so many bytes at once, before anything is sent on; 0: piece by piece. */
+  readonly wholeBytes: number;
+  /** A body over `wholeBytes`: answered 413 or 503, or passed on without those filters. */
+  readonly over: "refuse" | "pass";
+  /** What goes on may be other bytes. */
+  readonly replaces: boolean;
+}
+
+/** Bytes of a body, lent; a chain may put others in their place. */
+export interface BodyPiece {
+  buf: Uint8Array;
+  from: number;
+  to: number;
+}
+
 /**
  * The filters of one route, instantiated for this thread. Calls are synchronous and never throw.
  * Requests run in order, responses in reverse order.
@@ -75,6 +94,13 @@ export interface FilterChain {
   responseHead(x: Exchange, head: ResponseHead): Verdict;
   /** Exactly once for each request that `requestHead` saw, also after an abort (status 0). */
   end(x: Exchange, status: number, elapsedMs: number): void;
+  /** Null: no filter looks at it. */
+  readonly requestBody: BodyNeed | null;
+  readonly responseBody: BodyNeed | null;
+  /** `last` comes once, with the whole body or with an empty piece. `tooLong`: filters that want it
+   * whole are left out. */
+  requestPiece(x: Exchange, piece: BodyPiece, last: boolean, tooLong: boolean): Verdict;
+  responsePiece(x: Exchange, piece: BodyPiece, last: boolean, tooLong: boolean): Verdict;
   /** An opaque connection: `REPLY` denies it, `FAILED`, too; `x.filterError` says why. */
   connectionOpen(x: Exchange): Verdict;
   /** Exactly once for each connection that `connectionOpen` let through. */
@@ -91,6 +117,10 @@ export const NO_FILTERS: FilterChain = {
   attemptStart: () => {},
   connectionOpen: () => CONTINUE,
   connectionEnd: () => {},
+  requestBody: null,
+  responseBody: null,
+  requestPiece: () => CONTINUE,
+  responsePiece: () => CONTINUE,
 };
 
 /** A module that was refused, rewritten, compiled and tried, ready to be instantiated. */

@@ -150,8 +150,8 @@ const REFUSED: readonly (readonly [what: string, module: Uint8Array, reason: Reg
   ],
   [
     "an unknown field",
-    outcomeModule(ZERO, { manifest: { ...EMPTY, bodies: 1 } }),
-    /"bodies" is not known to tulle_abi_1/,
+    outcomeModule(ZERO, { manifest: { ...EMPTY, sideDoors: 1 } }),
+    /"sideDoors" is not known to tulle_abi_1/,
   ],
   [
     "a slot that is none",

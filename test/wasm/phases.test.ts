@@ -61,7 +61,7 @@ test("an endpoint is chosen by a label; another will do unless the choice is str
   send("x-zone: nowhere\r\n");
   assert.is(f.driver.connects.length, before + 1, "some endpoint");
   const client = send("x-zone: nowhere\r\nx-strict: yes\r\n");
-  assert.match(client.take(), /^HTTP\/1.1 504 [^]*with zone=nowhere is ready/);
+  assert.match(client.take(), /^HTTP\/1.1 504 [^]*with zone=nowhere is available/);
 });
 
 test("the hook before an attempt may send the retry elsewhere", async () => {

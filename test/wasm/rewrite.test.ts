@@ -45,6 +45,9 @@ async function instantiate(bytes: Uint8Array, isRewritten: boolean, config: unkn
     replied: false,
     memory: null,
     fuel: null,
+    piece: null,
+    written: [],
+    writtenBytes: 0,
   };
   const world = {
     now: () => 5,

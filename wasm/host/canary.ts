@@ -27,6 +27,7 @@ export function tryCanary(plan: FilterPlan, world: World): void {
   writeStatus(head, 200);
   const failed = new ResponseHead();
   writeStatus(failed, 503);
+  const body = { buf: bytesOf("{}"), from: 0, to: 2 };
   const outcome = { status: 200, error: 0, elapsedMs: 1 };
   const tries: readonly (readonly [hook: string, call: () => unknown])[] = [
     ["onRequest", () => guest.request(x)],
@@ -36,6 +37,10 @@ export function tryCanary(plan: FilterPlan, world: World): void {
     ["onResponse", () => guest.response(x, head)],
     ["onResponse", () => guest.response(x, failed)],
     ["onEnd", () => guest.end(x, 200, 1)],
+    ["onRequestBody", () => guest.body(x, false, { ...body }, true)],
+    ["onRequestBody", () => guest.body(x, false, { ...body, to: 0 }, true)],
+    ["onResponseBody", () => guest.body(x, true, { ...body }, true)],
+    ["onResponseBody", () => guest.body(x, true, { ...body, to: 0 }, true)],
     ["onTick", () => guest.tick()],
     ["onConnection", () => guest.connection(x)],
     ["onConnectionEnd", () => guest.connectionEnd(x, 1, 1, 1)],

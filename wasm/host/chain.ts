@@ -3,6 +3,8 @@
 
 import type { Exchange } from "../../src/core/exchange.ts";
 import {
+  type BodyNeed,
+  type BodyPiece,
   CONTINUE,
   FAILED,
   type FilterChain,
@@ -12,7 +14,9 @@ import {
   HOOK_END,
   HOOK_OUTCOME,
   HOOK_REQUEST,
+  HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
+  HOOK_RESPONSE_BODY,
   type Outcome,
   type UnloadedFilter,
   type Verdict,
@@ -30,6 +34,8 @@ type Member = Pick<
   | "outcome"
   | "end"
   | "attempt"
+  | "body"
+  | "needs"
   | "connection"
   | "connectionEnd"
 >;
@@ -46,6 +52,8 @@ export function unloaded(filter: UnloadedFilter): Member {
     connection: fail,
     connectionEnd: () => {},
     attempt: () => {},
+    body: () => CONTINUE,
+    needs: {},
     response: () => CONTINUE,
     outcome: () => OPINION_NONE,
     end: () => {},
@@ -66,6 +74,11 @@ export class Chain implements FilterChain {
   readonly #connection: readonly Member[];
   /** In reverse. */
   readonly #connectionEnd: readonly Member[];
+  readonly requestBody: BodyNeed | null;
+  readonly responseBody: BodyNeed | null;
+  readonly #requestBody: readonly Member[];
+  /** In reverse. */
+  readonly #responseBody: readonly Member[];
   readonly #keepsRequest: boolean;
   /** Requests that a filter answered or failed: that filter, for the generation of the exchange. */
   readonly #stopped = new WeakMap<Exchange, { generation: number; at: number }>();
@@ -80,6 +93,10 @@ export class Chain implements FilterChain {
     this.#attempt = having(HOOK_ATTEMPT);
     this.#connection = having(HOOK_CONNECTION);
     this.#connectionEnd = having(HOOK_CONNECTION_END).reverse();
+    this.#requestBody = having(HOOK_REQUEST_BODY);
+    this.#responseBody = having(HOOK_RESPONSE_BODY).reverse();
+    this.requestBody = together(this.#requestBody.map((m) => m.needs.request));
+    this.responseBody = together(this.#responseBody.map((m) => m.needs.response));
     this.#keepsRequest = keepsRequest;
     this.hooks = members.reduce((bits, m) => bits | m.hooks, 0);
   }
@@ -102,6 +119,24 @@ export class Chain implements FilterChain {
   attemptStart(x: Exchange): void {
     const members = this.#attempt;
     for (let i = 0; i < members.length; i++) (members[i] as Member).attempt(x);
+  }
+
+  requestPiece(x: Exchange, piece: BodyPiece, last: boolean, tooLong: boolean): Verdict {
+    for (const member of this.#requestBody) {
+      if (tooLong && (member.needs.request?.wholeBytes ?? 0) > 0) continue;
+      const verdict = member.body(x, false, piece, last);
+      if (verdict !== CONTINUE) return verdict;
+    }
+    return CONTINUE;
+  }
+
+  responsePiece(x: Exchange, piece: BodyPiece, last: boolean, tooLong: boolean): Verdict {
+    for (const member of this.#responseBody) {
+      if (tooLong && (member.needs.response?.wholeBytes ?? 0) > 0) continue;
+      const verdict = member.body(x, true, piece, last);
+      if (verdict !== CONTINUE) return verdict;
+    }
+    return CONTINUE;
   }
 
   connectionOpen(x: Exchange): Verdict {
@@ -155,4 +190,16 @@ export class Chain implements FilterChain {
     const stopped = this.#stopped.get(x);
     return stopped?.generation === x.generation ? stopped.at : this.#members.length;
   }
+}
+
+/** What several filters need of one body: whole when one wants it so, within the least of the bounds. */
+function together(needs: readonly (BodyNeed | undefined)[]): BodyNeed | null {
+  const all = needs.filter((n) => n !== undefined);
+  if (all.length === 0) return null;
+  const whole = all.filter((n) => n.wholeBytes > 0);
+  return {
+    wholeBytes: whole.length === 0 ? 0 : Math.min(...whole.map((n) => n.wholeBytes)),
+    over: whole.some((n) => n.over === "refuse") ? "refuse" : "pass",
+    replaces: all.some((n) => n.replaces),
+  };
 }

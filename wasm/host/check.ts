@@ -65,6 +65,17 @@ export function checkBorder(module: ParsedModule, manifest: Manifest): void {
   if (ticks !== (manifest.tickMs !== undefined)) {
     throw new FilterRefused(`"${HOOK_EXPORTS.tick}" and tickMs of the manifest need each other`);
   }
+  for (const [hook, head] of [["requestBody", "request"], ["responseBody", "response"]] as const) {
+    const has = module.exports.some((e) => e.name === HOOK_EXPORTS[hook]);
+    if (has !== (manifest.bodies?.[head] !== undefined)) {
+      throw new FilterRefused(
+        `"${HOOK_EXPORTS[hook]}" and bodies.${head} of the manifest need each other`,
+      );
+    }
+    if (has && module.memory === null) {
+      throw new FilterRefused(`"${HOOK_EXPORTS[hook]}" needs a memory for the body`);
+    }
+  }
   manifest.metrics.forEach((metric, i) => {
     const found = module.exports.find((e) => e.name === `${METRIC_EXPORT}${i}`);
     const isAddress = found?.kind === 3 && module.globals[found.index]?.type === 0x7f;

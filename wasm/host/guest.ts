@@ -2,11 +2,12 @@
 // header parameters, and one call into the module. Whatever is thrown here the unit catches.
 
 import type { Exchange } from "../../src/core/exchange.ts";
-import { FilterRefused, type Outcome } from "../../src/core/filter.ts";
+import { type BodyPiece, FilterRefused, type Outcome } from "../../src/core/filter.ts";
 import type { Head, HeaderEdit, HeaderName, ResponseHead } from "../../src/core/head.ts";
 import {
   ACTION_CONTINUE,
   ACTION_DENY,
+  ACTION_REPLACE,
   ACTION_REPLY,
   EDIT_COUNT_SHIFT,
   EDIT_FIRST_SHIFT,
@@ -24,7 +25,9 @@ import {
   PHASE_END,
   PHASE_OUTCOME,
   PHASE_REQUEST,
+  PHASE_REQUEST_BODY,
   PHASE_RESPONSE,
+  PHASE_RESPONSE_BODY,
   PHASE_START,
   PHASE_TICK,
   type Situation,
@@ -59,6 +62,9 @@ export class Guest {
     x: null,
     response: null,
     replied: false,
+    piece: null,
+    written: [],
+    writtenBytes: 0,
     memory: null,
     fuel: null,
   };
@@ -70,6 +76,8 @@ export class Guest {
   readonly #end: Hook | null;
   readonly #attempt: Hook | null;
   readonly #tick: Hook | null;
+  readonly #requestBody: Hook | null;
+  readonly #responseBody: Hook | null;
   readonly #connection: Hook | null;
   readonly #connectionEnd: Hook | null;
 
@@ -108,6 +116,8 @@ export class Guest {
     this.#end = find(HOOK_EXPORTS.end);
     this.#attempt = find(HOOK_EXPORTS.attempt);
     this.#tick = find(HOOK_EXPORTS.tick);
+    this.#requestBody = find(HOOK_EXPORTS.requestBody);
+    this.#responseBody = find(HOOK_EXPORTS.responseBody);
     this.#connection = find(HOOK_EXPORTS.connection);
     this.#connectionEnd = find(HOOK_EXPORTS.connectionEnd);
   }
@@ -234,6 +244,35 @@ export class Guest {
     at.x = null;
   }
 
+  /** `ACTION_CONTINUE` or `ACTION_REPLY`; `piece` is then what goes on. */
+  body(x: Exchange, isResponse: boolean, piece: BodyPiece, last: boolean): number {
+    const hook = isResponse ? this.#responseBody : this.#requestBody;
+    const { bodies } = this.#plan.manifest;
+    const need = isResponse ? bodies?.response : bodies?.request;
+    if (hook === null || need === undefined) return ACTION_CONTINUE;
+    const at = this.#at;
+    at.phase = isResponse ? PHASE_RESPONSE_BODY : PHASE_REQUEST_BODY;
+    at.x = x;
+    at.piece = piece;
+    at.replied = false;
+    at.written.length = 0;
+    at.writtenBytes = 0;
+    const result = hook(piece.to - piece.from, last ? 1 : 0);
+    at.x = null;
+    at.piece = null;
+    if (result === ACTION_CONTINUE) return result;
+    if (result === ACTION_REPLACE && need.replaces) {
+      piece.buf = joined(at.written, at.writtenBytes);
+      piece.from = 0;
+      piece.to = at.writtenBytes;
+      return ACTION_CONTINUE;
+    }
+    if (result === ACTION_REPLY && at.replied && need.wholeBytes > 0) return result;
+    throw new HostTrap(
+      `onR${isResponse ? "esponse" : "equest"}Body returned ${result}, which it may not`,
+    );
+  }
+
   tick(): void {
     this.#at.phase = PHASE_TICK;
     this.#at.x = null;
@@ -282,4 +321,15 @@ export class Guest {
       head.edits.push(edits[i] as HeaderEdit);
     }
   }
+}
+
+function joined(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0] as Uint8Array;
+  const all = new Uint8Array(bytes);
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }

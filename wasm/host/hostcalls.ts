@@ -3,6 +3,7 @@
 // into the filter, and none throws anything but a `HostTrap` or a `ConfigRefusal`.
 
 import type { Exchange } from "../../src/core/exchange.ts";
+import type { BodyPiece } from "../../src/core/filter.ts";
 import type {
   Head,
   HeaderEdit,
@@ -27,6 +28,11 @@ export const PHASE_END = 16;
 export const PHASE_ATTEMPT = 32;
 export const PHASE_TICK = 64;
 export const PHASE_CONNECTION = 128;
+export const PHASE_REQUEST_BODY = 256;
+export const PHASE_RESPONSE_BODY = 512;
+const PHASE_BODY = PHASE_REQUEST_BODY | PHASE_RESPONSE_BODY;
+/** Where a filter may answer. */
+const PHASE_ANSWER = PHASE_REQUEST | PHASE_RESPONSE | PHASE_BODY;
 
 /** Most changes to one head; past them the filter is stopped. */
 export const MAX_EDITS = 256;
@@ -38,6 +44,11 @@ export interface Situation {
   phase: number;
   x: Exchange | null;
   response: ResponseHead | null;
+  /** The piece of a body that the hook is called for. */
+  piece: BodyPiece | null;
+  /** What the hook wrote in its place. */
+  readonly written: Uint8Array[];
+  writtenBytes: number;
   /** `reply` was called in this hook. */
   replied: boolean;
   memory: WebAssembly.Memory | null;
@@ -76,7 +87,11 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
     return x.request;
   };
   const requestToWrite = (): RequestHead => {
-    if (at.phase !== PHASE_REQUEST) throw new HostTrap("the request is changed only in onRequest");
+    const isHeld = at.phase === PHASE_REQUEST_BODY &&
+      (plan.manifest.bodies?.request?.wholeBytes ?? 0) > 0;
+    if (at.phase !== PHASE_REQUEST && !isHeld) {
+      throw new HostTrap("the request is changed only in onRequest");
+    }
     return exchange().request;
   };
   const theResponse = (): ResponseHead => {
@@ -91,6 +106,28 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       throw new HostTrap(`a key is longer than ${LIMITS.keyBytes} bytes`);
     }
     return `${plan.ref.name}\0${text}`;
+  };
+  const thePiece = (): BodyPiece => {
+    if (at.piece === null) throw new HostTrap("there is a body only in the hooks for bodies");
+    return at.piece;
+  };
+  /** Bytes of the filter's memory, which it paid for. */
+  const memoryAt = (address: number, count: number): Uint8Array => {
+    const from = address >>> 0;
+    const size = at.memory?.buffer.byteLength ?? 0;
+    if (at.memory === null || count > size || from > size - count) {
+      throw new HostTrap(`${count} bytes at ${from} are not in the memory`);
+    }
+    if (at.fuel !== null) charge(at.fuel, count >>> 4);
+    return new Uint8Array(at.memory.buffer, from, count);
+  };
+  const write = (bytes: Uint8Array): void => {
+    thePiece();
+    at.writtenBytes += bytes.length;
+    if (at.writtenBytes > LIMITS.bodyBytes || at.written.length >= MAX_EDITS) {
+      throw new HostTrap(`more than ${LIMITS.bodyBytes} bytes in the place of one piece`);
+    }
+    at.written.push(bytes);
   };
   const during = (phases: number, why: string): void => {
     if ((at.phase & phases) === 0) throw new HostTrap(why);
@@ -202,7 +239,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       for (const edit of edits) push(head, edit);
     },
     reply: (status: number, body: unknown) => {
-      if ((at.phase & (PHASE_REQUEST | PHASE_RESPONSE)) === 0) {
+      if ((at.phase & PHASE_ANSWER) === 0) {
         throw new HostTrap("reply() is only for onRequest and onResponse");
       }
       if (status < 200 || status > 599) {
@@ -215,7 +252,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       at.replied = true;
     },
     reply_header: (slot: number, value: unknown) => {
-      if ((at.phase & (PHASE_REQUEST | PHASE_RESPONSE)) === 0) {
+      if ((at.phase & PHASE_ANSWER) === 0) {
         throw new HostTrap("replyHeader() is only for onRequest and onResponse");
       }
       if (replyHeaders.length >= MAX_REPLY_HEADERS) {
@@ -254,6 +291,21 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       const labels = exchange().endpointLabels;
       const text = textOf(name, "a label's name");
       return Object.hasOwn(labels, text) ? labels[text] ?? null : null;
+    },
+    body_read: (to: number, from: number, count: number) => {
+      const piece = thePiece();
+      const first = piece.from + (from >>> 0);
+      const bytes = Math.max(0, Math.min(count >>> 0, piece.to - first));
+      if (bytes > 0) memoryAt(to, bytes).set(piece.buf.subarray(first, first + bytes));
+      return bytes;
+    },
+    body_write: (from: number, count: number) => {
+      const bytes = count >>> 0;
+      if (bytes > 0) write(memoryAt(from, bytes).slice());
+    },
+    body_write_text: (value: unknown) => {
+      const text = textOf(value, "a text to write");
+      write(Uint8Array.from(text, (c) => c.charCodeAt(0)));
     },
     shared_take: (key: unknown, rate: number, burst: number, cost: number) => {
       if (!(rate > 0 && rate <= 1e6 && burst > 0 && burst <= 1e6 && cost > 0 && cost <= 1e6)) {

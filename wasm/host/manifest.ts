@@ -59,6 +59,7 @@ export function readManifest(section: Uint8Array | null): Manifest {
     "config",
     "metrics",
     "tickMs",
+    "bodies",
   ]);
   if (m.abi !== ABI) refuse(`abi is ${show(m.abi)}; ${ABI} is spoken here`);
   const headers = array("headers", m.headers, LIMITS.headers).map((h, i) => {
@@ -104,8 +105,26 @@ export function readManifest(section: Uint8Array | null): Manifest {
     edits: array("edits", m.edits, LIMITS.edits).map((e, i) => edit(`edits[${i}]`, e, writes)),
     config,
     metrics,
+    ...(m.bodies === undefined ? {} : { bodies: bodies(m.bodies) }),
     ...(tickMs === null ? {} : { tickMs }),
   };
+}
+
+function bodies(value: unknown): NonNullable<Manifest["bodies"]> {
+  const b = object("bodies", value, ["request", "response"]);
+  const one = (head: "request" | "response") => {
+    if (b[head] === undefined) return {};
+    const at = `bodies.${head}`;
+    const { wholeBytes, over, replaces } = object(at, b[head], ["wholeBytes", "over", "replaces"]);
+    return {
+      [head]: {
+        wholeBytes: index(`${at}.wholeBytes`, wholeBytes, LIMITS.bodyBytes + 1),
+        over: oneOf(`${at}.over`, over, ["refuse", "pass"] as const),
+        replaces: boolean(`${at}.replaces`, replaces),
+      },
+    };
+  };
+  return { ...one("request"), ...one("response") };
 }
 
 function edit(at: string, value: unknown, writes: HeaderUse): ManifestEdit {

@@ -78,7 +78,7 @@ export class FilterPlan implements PreparedFilter {
     );
     this.editsResponse = Uint8Array.from(manifest.edits, (e) => e.head === "response" ? 1 : 0);
     const isLate = info.hooks.some((h) =>
-      h === "outcome" || h === "response" || h === "end" || h === "attempt"
+      h === "outcome" || h === "response" || h === "end" || h === "attempt" || h.endsWith("Body")
     );
     this.keepsRequest = manifest.keepsRequest && isLate;
   }

@@ -4,6 +4,7 @@
 import { Backoff } from "../../src/core/clock.ts";
 import type { Exchange } from "../../src/core/exchange.ts";
 import {
+  type BodyPiece,
   CONTINUE,
   FAILED,
   HOOK_ATTEMPT,
@@ -12,14 +13,16 @@ import {
   HOOK_END,
   HOOK_OUTCOME,
   HOOK_REQUEST,
+  HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
+  HOOK_RESPONSE_BODY,
   type Outcome,
   REPLY,
   type Verdict,
 } from "../../src/core/filter.ts";
 import { errorText } from "../../src/core/errors.ts";
 import type { ResponseHead } from "../../src/core/head.ts";
-import { ACTION_REPLY } from "../abi.ts";
+import { ACTION_REPLY, type Manifest } from "../abi.ts";
 import { CpuBudget, DEFAULT_CPU_PERCENT } from "./budget.ts";
 import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./hostcalls.ts";
@@ -58,6 +61,7 @@ export interface FoldHolder {
 export class FilterUnit {
   readonly plan: FilterPlan;
   readonly hooks: number;
+  readonly needs: NonNullable<Manifest["bodies"]>;
   readonly counts: UnitCounts;
   readonly holder: FoldHolder = { fold: null };
   readonly #world: World;
@@ -77,6 +81,7 @@ export class FilterUnit {
 
   constructor(plan: FilterPlan, world: World, store: MetricStore, counts: UnitCounts) {
     this.plan = plan;
+    this.needs = plan.manifest.bodies ?? {};
     this.counts = counts;
     this.#world = world;
     this.#store = store;
@@ -89,6 +94,8 @@ export class FilterUnit {
       (hooks.includes("response") ? HOOK_RESPONSE : 0) |
       (hooks.includes("end") ? HOOK_END : 0) |
       (hooks.includes("attempt") ? HOOK_ATTEMPT : 0) |
+      (hooks.includes("requestBody") ? HOOK_REQUEST_BODY : 0) |
+      (hooks.includes("responseBody") ? HOOK_RESPONSE_BODY : 0) |
       (hooks.includes("connection") ? HOOK_CONNECTION : 0) |
       (hooks.includes("connectionEnd") ? HOOK_CONNECTION_END : 0);
     this.#start();
@@ -172,6 +179,27 @@ export class FilterUnit {
       x.choice = choice;
       x.attemptTimeoutMs = attemptTimeoutMs;
     });
+  }
+
+  body(x: Exchange, isResponse: boolean, piece: BodyPiece, last: boolean): Verdict {
+    const { buf, from, to } = piece;
+    const edits = x.request.edits.length;
+    const { newPath, newAuthority } = x.request;
+    let action = 0;
+    const hook = isResponse ? "onResponseBody" : "onRequestBody";
+    const ran = this.#quietly(hook, (guest) => {
+      action = guest.body(x, isResponse, piece, last);
+    }, () => {
+      piece.buf = buf;
+      piece.from = from;
+      piece.to = to;
+      x.request.edits.length = edits;
+      x.request.newPath = newPath;
+      x.request.newAuthority = newAuthority;
+      x.local = null;
+    });
+    if (!ran) return this.#unavailable(x);
+    return action === ACTION_REPLY ? REPLY : CONTINUE;
   }
 
   tick(): void {

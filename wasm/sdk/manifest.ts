@@ -6,6 +6,7 @@ import {
   type HeaderUse,
   LIMITS,
   type Manifest,
+  type ManifestBody,
   type ManifestEdit,
   type ManifestMetric,
 } from "../abi.ts";
@@ -25,6 +26,13 @@ export class ManifestBuilder {
   keepsRequest = false;
   /** How often the tick is called; 0: there is none. */
   tickMs = 0;
+  /** How body hooks want their bodies. */
+  readonly bodies: Record<HeadName, Pick<ManifestBody, "wholeBytes" | "over">> = {
+    request: { wholeBytes: 0, over: "pass" },
+    response: { wholeBytes: 0, over: "pass" },
+  };
+  readonly bodyHooks = new Set<HeadName>();
+  replacesBodies = false;
 
   /** The slot of a header. */
   header(name: string): number {
@@ -119,6 +127,14 @@ export class ManifestBuilder {
       edits: this.#edits,
       config: this.#config,
       metrics: this.#metrics,
+      ...(this.bodyHooks.size === 0 ? {} : {
+        bodies: Object.fromEntries(
+          [...this.bodyHooks].map((head) => [
+            head,
+            { ...this.bodies[head], replaces: this.replacesBodies },
+          ]),
+        ),
+      }),
       ...(this.tickMs === 0 ? {} : { tickMs: this.tickMs }),
     };
   }

@@ -22,6 +22,16 @@ export const HOOKS: Readonly<
   },
   onResponse: { hook: "response", params: [["status", "i32"]], returns: ["Action", "i32"] },
   onAttempt: { hook: "attempt", params: [["attempt", "i32"]], returns: ["void"] },
+  onRequestBody: {
+    hook: "requestBody",
+    params: [["length", "i32"], ["last", "bool"]],
+    returns: ["Action", "i32"],
+  },
+  onResponseBody: {
+    hook: "responseBody",
+    params: [["length", "i32"], ["last", "bool"]],
+    returns: ["Action", "i32"],
+  },
   onTick: { hook: "tick", params: [], returns: ["void"] },
   onConnection: { hook: "connection", params: [], returns: ["Action", "i32"] },
   onConnectionEnd: {
@@ -61,6 +71,7 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "endpointLabel": ["text"],
   "shared.take": ["text", "any", "any", "any"],
   "shared.add": ["text", "any"],
+  "body.replaceText": ["text"],
   "chooseEndpoint": ["text", "text", "any"],
   "log.debug": ["text"],
   "log.info": ["text"],

@@ -223,6 +223,8 @@ export class FilterTransform {
   #hook(file: File, fn: FunctionDeclaration, hook: typeof HOOKS[string], added: Node[]): void {
     const name = fn.name.text;
     const { params, returns } = hook;
+    if (hook.hook === "requestBody") this.#manifest.bodyHooks.add("request");
+    if (hook.hook === "responseBody") this.#manifest.bodyHooks.add("response");
     if (hook.hook === "tick") this.#manifest.tickMs = DEFAULT_TICK_MS;
     const written = fn.signature.parameters;
     const typeName = (node: Node) => (node as Partial<NamedType>).name?.identifier.text ?? "";
@@ -283,6 +285,20 @@ export class FilterTransform {
 
   #replaceCall(file: File, call: Call, callee: string): Node {
     const { args, range } = call;
+    if (callee === "body.replace" || callee === "body.replaceText") {
+      this.#manifest.replacesBodies = true;
+    }
+    const whole = /^(request|response)Body\.(whole|wholeOrPass)$/.exec(callee);
+    if (whole !== null) {
+      const wholeBytes = this.#literals.number(args[0]);
+      if (wholeBytes === null || wholeBytes < 1 || wholeBytes > LIMITS.bodyBytes) {
+        throw new Error(`${callee}() takes a number of bytes from 1 to ${LIMITS.bodyBytes}`);
+      }
+      const head = whole[1] === "request" ? "request" : "response";
+      const over = whole[2] === "whole" ? "refuse" : "pass";
+      this.#manifest.bodies[head] = { wholeBytes, over };
+      return call;
+    }
     if (callee === "tickEvery") {
       const ms = this.#literals.number(args[0]);
       if (ms === null || ms < LIMITS.minTickMs || ms > LIMITS.maxTickMs) {

@@ -3,10 +3,20 @@
 
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
-import { CONTINUE, HOOK_END, HOOK_REQUEST, HOOK_RESPONSE } from "../../core/filter.ts";
+import {
+  CONTINUE,
+  HOOK_END,
+  HOOK_REQUEST,
+  HOOK_REQUEST_BODY,
+  HOOK_RESPONSE,
+  HOOK_RESPONSE_BODY,
+} from "../../core/filter.ts";
 import type { ResponseHead } from "../../core/head.ts";
+import { filterBodies } from "./body-filters.ts";
 import { replyLocally } from "./local-reply.ts";
 import { NOTHING_MORE } from "./sinks.ts";
+
+const HOOK_BODIES = HOOK_REQUEST_BODY | HOOK_RESPONSE_BODY;
 
 /** Request filters. The route has set `x.chain`. */
 export function requestFilters(inner: HttpService): HttpService {
@@ -14,9 +24,10 @@ export function requestFilters(inner: HttpService): HttpService {
     const { chain } = x;
     if (chain.hooks === 0) return inner(x, reply);
     x.filtered = true;
-    if ((chain.hooks & HOOK_REQUEST) === 0) return inner(x, reply);
-    const verdict = chain.requestHead(x);
-    if (verdict === CONTINUE) return inner(x, reply);
+    const verdict = (chain.hooks & HOOK_REQUEST) === 0 ? CONTINUE : chain.requestHead(x);
+    if (verdict === CONTINUE) {
+      return (chain.hooks & HOOK_BODIES) === 0 ? inner(x, reply) : filterBodies(x, reply, inner);
+    }
     if (x.local !== null) replyLocally(x.local, reply);
     else reply.fail(new MeshError("filter", x.filterError));
     return NOTHING_MORE;

@@ -24,7 +24,9 @@ export function pickEndpoint(
     endpoints = endpoints.filter((e) => !e.isEjected(now));
     break;
   }
-  if (endpoints.length === 0) return null;
+  if (endpoints.length === 0) {
+    return choice !== null && !choice.strict ? pickEndpoint(target, random) : null;
+  }
   const picked = pickOf(endpoints, now, random);
   if (!picked.isAway(now)) return picked;
   const near = endpoints.filter((e) => !e.isAway(now));

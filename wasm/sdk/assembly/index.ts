@@ -3,6 +3,7 @@
 
 export * from "./text";
 export * from "./http";
+export * from "./body";
 export * from "./config";
 export * from "./metrics";
 export * from "./world";
