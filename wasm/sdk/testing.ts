@@ -7,13 +7,14 @@ import { readFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import * as assert from "uvu/assert";
 import { createCompiler } from "../../src/cli/filter-compiler.ts";
 import type { CompiledFilter } from "../../src/core/filter.ts";
 import { SourceMap } from "../host/source-map.ts";
 import { TestFilter, type TestOptions } from "./testing-filter.ts";
 
 export { suite, test } from "uvu";
-export * as assert from "uvu/assert";
+export { assert };
 export type { HeadResult, RequestResult, TestFilter, TestOptions } from "./testing-filter.ts";
 
 const compiled = new Map<string, Promise<CompiledFilter>>();

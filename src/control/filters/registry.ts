@@ -5,7 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import { errorText } from "../../core/errors.ts";
 import type { FilterRef, ModuleInspector } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
-import { parseSignature, type SignatureCheck } from "../../core/signature.ts";
+import type { SignatureCheck } from "../../core/signature.ts";
 import type { FilterState, ModuleState, RolloutModule, RolloutResult } from "../admin/state.ts";
 import type { Cluster } from "../cluster.ts";
 import type { Counters } from "../counters.ts";
@@ -17,11 +17,12 @@ import { keyOf } from "../resource.ts";
 import type { StateDir } from "../state-dir.ts";
 import { MAX_MODULE_BYTES } from "../../api/filter-ref.ts";
 import { checkModule, ModuleStore, type StoredModule } from "./module-store.ts";
+import { refOf } from "./ref.ts";
 import { Rollouts } from "./rollouts.ts";
+import { readSignatureBeside } from "./signature-file.ts";
 
 /** Builds of one filter that are shown and can be rolled out again. */
 const MAX_BUILDS = 16;
-const MAX_SIGNATURE_FILE = 1024;
 /** Compilers write in steps: a module file is read when nothing was written for this long. */
 const QUIET_MS = 50;
 
@@ -326,13 +327,10 @@ export class FilterRegistry implements FilterSource {
   async #readSignature({ row }: Entry, path: string, module: StoredModule): Promise<void> {
     const { sha256 } = module.state;
     if (row.signature !== null && row.sha256 === sha256) return;
-    const file = `${path}.sig`;
-    const bytes = await this.#deps.files.read(file, MAX_SIGNATURE_FILE).catch(() => null);
-    if (bytes === null) return;
-    try {
-      this.#store.sign(sha256, parseSignature(new TextDecoder().decode(bytes)));
-    } catch (e) {
-      this.#deps.log.warn(`WasmFilter ${keyOf(row)}: ${row.file}.sig is not read: ${errorText(e)}`);
+    const read = await readSignatureBeside(this.#deps.files, path);
+    if (read instanceof Uint8Array) this.#store.sign(sha256, read);
+    else if (read !== null) {
+      this.#deps.log.warn(`WasmFilter ${keyOf(row)}: ${row.file}.sig is not read: ${read.error}`);
     }
   }
 
@@ -391,22 +389,4 @@ export class FilterRegistry implements FilterSource {
 
 function mismatch(row: WasmFilterRow, found: string): string {
   return `${row.file} has the digest ${found}, not ${row.sha256} as configured`;
-}
-
-function refOf(
-  row: WasmFilterRow,
-  module: ModuleState,
-  signature: Uint8Array | null,
-): FilterRef {
-  return {
-    name: row.name,
-    sha256: module.sha256,
-    ...(signature === null ? {} : { signature }),
-    size: module.size,
-    config: row.config,
-    failurePolicy: row.failurePolicy,
-    fuelPerHook: row.fuelPerHook,
-    memoryPages: row.memoryPages,
-    ...(row.cpuPercent === 0 ? {} : { cpuPercent: row.cpuPercent }),
-  };
 }

@@ -4,92 +4,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { FilterRef } from "../../../src/core/filter.ts";
 import { NO_FILTERS } from "../../../src/core/filter.ts";
-import { SILENT } from "../../../src/core/log.ts";
-import type { SignatureCheck } from "../../../src/core/signature.ts";
-import type { Route } from "../../../src/model/route.ts";
-import { FilterStore } from "../../../src/proxy/discovery/filters.ts";
-import {
-  createModuleSource,
-  type ModuleCache,
-  type ModuleSource,
-} from "../../../src/proxy/discovery/modules.ts";
-import { RouteChains } from "../../../src/proxy/discovery/route-chains.ts";
-import { FakeClock, settle as settleOnce } from "../../support/fake-clock.ts";
-import {
-  generateKeys,
-  readPrivateKey,
-  readPublicKeys,
-  requireSignature,
-  signModule,
-} from "../../../wasm/host/signature.ts";
-import { FakeControl } from "./fake-control.ts";
-import { FakeEngine, type NamedChain } from "./fake-engine.ts";
-
-function setUp(cache: ModuleCache | null = null, signatures: SignatureCheck | null = null) {
-  const control = new FakeControl();
-  const clock = new FakeClock();
-  const engine = new FakeEngine();
-  engines = [engine];
-  const source = createModuleSource({ transport: control.transport, cache, log: SILENT });
-  const modules: ModuleSource = (ref, signal) => {
-    fetching++;
-    return source(ref, signal).finally(() => fetching--);
-  };
-  const log = SILENT;
-  const store = new FilterStore({ engine, modules, signatures, clock, random: () => 0.5, log });
-  const all: RouteChains[] = [];
-  /** A target: its routes, and how often they were replaced. */
-  const target = () => {
-    const seen = { changes: 0, chains: null as unknown as RouteChains };
-    seen.chains = new RouteChains(store, () => seen.changes++);
-    all.push(seen.chains);
-    return seen;
-  };
-  const done = async () => {
-    for (const chains of all) chains.close();
-    store.close();
-    await settle();
-    assert.is(clock.pending, 0, "timers left");
-  };
-  const ref = async (name: string, text: string, more: Partial<FilterRef> = {}) => ({
-    name,
-    ...await control.publish(text),
-    config: new Uint8Array(),
-    failurePolicy: "closed",
-    fuelPerHook: 0,
-    memoryPages: 0,
-    ...more,
-  } as FilterRef);
-  return { control, clock, engine, store, target, ref, done };
-}
-
-/** Fetches that run now: their digests are computed outside the event loop, where `settle` sees nothing. */
-let fetching = 0;
-let engines: FakeEngine[] = [];
-
-/** As `settleOnce`, and until no digest is computed any more. */
-async function settle(): Promise<void> {
-  do {
-    await settleOnce();
-  } while (fetching > 0 || engines.some((e) => e.busy > 0));
-  await settleOnce();
-  if (fetching > 0 || engines.some((e) => e.busy > 0)) await settle();
-}
-
-async function advance(clock: FakeClock, ms: number): Promise<void> {
-  await clock.advanceAsync(ms);
-  await settle();
-}
-
-const plan = (name: string, ...filters: FilterRef[]) => ({
-  route: { name, filters } as unknown as Route,
-  filters,
-});
-const parts = (chains: RouteChains) =>
-  chains.routes?.map((r) => (r.chain as NamedChain).parts ?? []) ?? null;
-const UNKNOWN = { sha256: "ab".repeat(32), size: 100 };
+import { type ModuleCache } from "../../../src/proxy/discovery/modules.ts";
+import { advance, parts, plan, settle, setUp, UNKNOWN } from "./filter-fixture.ts";
 
 test("a route without filters needs no engine and is there at once", async () => {
   const s = setUp();
@@ -376,52 +293,6 @@ test("a cache that cannot be read or written costs nothing but a fetch", async (
   chains.set([plan("a", await s.ref("hdr", "v1"))]);
   await settle();
   assert.equal(parts(chains), [["hdr@v1"]]);
-  await s.done();
-});
-
-test("where keys are configured, an unsigned module is refused before a byte of it is fetched", async () => {
-  const keys = await generateKeys();
-  const key = await readPrivateKey(keys.privatePem);
-  const trusted = requireSignature(await readPublicKeys(keys.publicPem));
-  let checking = 0;
-  const s = setUp(null, (sha256, signature) => {
-    checking++;
-    return trusted(sha256, signature).finally(() => checking--);
-  });
-  const settled = async () => {
-    do {
-      await settle();
-    } while (checking > 0);
-    await settle();
-  };
-  const { chains } = s.target();
-  const v1 = await s.ref("hdr", "v1");
-  chains.set([plan("a", { ...v1, signature: await signModule(key, v1.sha256) })]);
-  await settled();
-  assert.equal(parts(chains), [["hdr@v1"]]);
-
-  const v2 = await s.ref("hdr", "v2");
-  const foreign = await readPrivateKey((await generateKeys()).privatePem);
-  for (
-    const [signature, why] of [
-      [null, /is not signed; keys that are trusted: [0-9a-f]{8}$/],
-      [await signModule(foreign, v2.sha256), /not made by a key that is trusted/],
-      [await signModule(key, v1.sha256), /not made by a key that is trusted/],
-    ] as const
-  ) {
-    chains.set([plan("a", signature === null ? v2 : { ...v2, signature })]);
-    await settled();
-    assert.equal(parts(chains), [["hdr@v1"]], "the old version goes on serving");
-    const status = s.store.status().find((row) => row.wantedSha256 === v2.sha256);
-    assert.is(status?.servingSha256, v1.sha256);
-    assert.match(status!.lastError, why);
-  }
-  assert.equal(s.control.fetched, [v1.sha256], "nothing else was fetched");
-  assert.equal(s.engine.prepared, ["v1"]);
-
-  chains.set([plan("a", { ...v2, signature: await signModule(key, v2.sha256) })]);
-  await settled();
-  assert.equal(parts(chains), [["hdr@v2"]]);
   await s.done();
 });
 
