@@ -170,8 +170,10 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: false,
     hint: "the ABI is read by host and guest: it stands alone",
   },
-  ...["testing.ts", "testing-filter.ts", "testing-heads.ts"].map((file): ImportRow => ({
-    files: `wasm/sdk/${file}`,
+  ...["testing", "testing-clock", "testing-filter", "testing-heads", "testing-results"].map((
+    file,
+  ): ImportRow => ({
+    files: `wasm/sdk/${file}.ts`,
     mayImport: [
       "src/core/",
       "src/cli/filter-compiler.ts",

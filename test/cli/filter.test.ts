@@ -29,7 +29,7 @@ test("a new filter builds and passes its test at once", async () => {
   const built = await tulle("build", "--filters", filters);
   assert.is(built.status, 0, built.err);
   assert.match(built.out, /build\/gate\.wasm {2}\d{3,4} bytes in \d+ ms/);
-  assert.match(built.out, /cost {4}onRequest \d{2,3} instructions/);
+  assert.match(built.out, /cost {4}onRequest \d{2,3} instructions$/m);
   const digests = JSON.parse(await readFile(join(filters, "build/digests.json"), "utf8"));
   assert.match(built.out, digests.gate);
   const tested = await tulle("test", "gate", "--filters", filters);
@@ -113,7 +113,7 @@ test("inspect says what a module is, with its cost", async () => {
       /^ {2}metrics {2}.*counter filter_route_requests_total\{/m,
       /^ {2}imports {2}.*tulle request_path/m,
       /^ {2}limits {3}memory \d+ of 16 pages, \d+ functions, fuel 1000000 a hook$/m,
-      /^ {2}cost {5}.*onEnd \d+ instructions/m,
+      /^ {2}cost {5}.*onEnd \d+ instructions$/m,
       /^ {2}verdict {2}a proxy loads it$/m,
     ]
   ) assert.match(out, line);

@@ -121,4 +121,53 @@ test("what a proxy would refuse, the harness refuses", async () => {
   assert.throws(() => filter.request({ headers: { "x-a": "1\r\n\r\nGET" } }), /is not a request/);
 });
 
+test("attempts, ticks, connections and choices are run as a proxy runs them", async () => {
+  const filter = await loadFilter(at("test/wasm/fixtures/phases.wasm"));
+  const sent = filter.request({
+    route: "books",
+    headers: { "x-timeout": "500", "x-attempt-timeout": "100", "x-zone": "main" },
+  });
+  assert.is(sent.header("x-route"), "books");
+  assert.equal([sent.requestTimeoutMs, sent.timeoutMs], [500, 100]);
+  assert.equal(sent.choice, { label: "zone", value: "main", strict: false });
+  assert.is(filter.attempt().choice?.value, "main");
+  filter.outcome({ error: "connect" });
+  assert.is(filter.attempt().choice?.value, "spare", "the second one");
+  assert.is(filter.metric("attempts_total"), 2);
+  assert.is(filter.response({ headers: { "x-teapot": "yes" } }).status, 418);
+  filter.end();
+  filter.advance(200);
+  assert.is(filter.metric("ticks_total"), 4);
+  assert.not.ok(filter.connection({ identity: "evil.shop" }).allowed);
+  assert.ok(filter.connection({ identity: "good.shop" }).allowed);
+  filter.connectionEnd({ bytesIn: 3, bytesOut: 5 });
+  assert.is(filter.metric("bytes_total"), 8);
+  assert.is(filter.metric("opened_total"), 1);
+});
+
+test("bodies come whole or in pieces, as the filter wants them", async () => {
+  const pieces = await loadFilter(at("test/wasm/fixtures/pieces.wasm"));
+  pieces.request({ method: "POST" });
+  const upper = pieces.requestBody(["hello ", "world"]);
+  assert.equal([upper.verdict, upper.text], ["continue", "HELLO WORLD"]);
+  assert.ok(upper.fuel > 100);
+  pieces.response();
+  assert.is(pieces.responseBody("ab").text, "ab\n-- \ntulle\n");
+  assert.throws(() => pieces.requestBody("!"), /^onRequestBody trapped: unreachable/);
+
+  const whole = await loadFilter(at("test/wasm/fixtures/whole.wasm"));
+  const ask = (body: string) => {
+    whole.request({ method: "POST" });
+    return whole.requestBody(body);
+  };
+  assert.is(ask('{"a":1}').header("x-checked"), "yes");
+  assert.is(ask("{?").text, '{"replaced":true}');
+  assert.equal(ask("no").reply?.status, 422);
+  assert.is(ask("{" + " ".repeat(100)).verdict, "too-long");
+  whole.response();
+  assert.is(whole.responseBody("?" + "x".repeat(100)).text.length, 101, "too long: it passes");
+  assert.is(whole.responseBody("?").text, "{}");
+  assert.is(whole.responseBody("").verdict, "continue");
+});
+
 test.run();

@@ -2,10 +2,11 @@
 // until it is told otherwise, and one request at a time. What a hook did comes back as plain values.
 
 import { createHash } from "node:crypto";
-import type { Clock } from "../../src/core/clock.ts";
 import type { Exchange } from "../../src/core/exchange.ts";
 import {
+  type BodyPiece,
   CONTINUE,
+  FAILED,
   type FilterChain,
   type FilterRef,
   type ModuleInfo,
@@ -21,74 +22,24 @@ import {
   fieldsOf,
   replyOf,
   responseHeadOf,
-  type TestReply,
   type TestRequest,
   type TestResponse,
 } from "./testing-heads.ts";
+import { VirtualClock } from "./testing-clock.ts";
+import type {
+  AttemptResult,
+  BodyResult,
+  ConnectionResult,
+  HeadResult,
+  HookFuel,
+  OutcomeResult,
+  RequestResult,
+  ResponseResult,
+  TestOptions,
+  TestOutcome,
+} from "./testing-results.ts";
 
-/** How a filter is loaded for a test. */
-export interface TestOptions {
-  /** What a `WasmFilter` object has as `spec.config`. */
-  readonly config?: object;
-  /** The name under which it appears: `test` */
-  readonly name?: string;
-  /** Instructions that a hook may use; the default is the proxy's. */
-  readonly fuelPerHook?: number;
-  readonly memoryPages?: number;
-  /** Chance, at least 0 and less than 1; without it always 0, so that a test is the same each time. */
-  readonly random?: () => number;
-  /** What a trap does: it fails the test, or is told as the proxy tells it, under a policy. */
-  readonly traps?: "throw" | "open" | "closed";
-}
-
-/** What a hook did with a head. */
-export interface HeadResult {
-  /** `failed`: it trapped and the policy is `closed`; `error` says why. */
-  readonly verdict: "continue" | "reply" | "failed";
-  /** The answer that it gave, or null. */
-  readonly reply: TestReply | null;
-  readonly error: string;
-  /** Fields as they go on, in order, with what the filter changed. */
-  readonly fields: readonly (readonly [name: string, value: string])[];
-  /** The first value of a field as it goes on, or null. */
-  header(name: string): string | null;
-  /** Instructions that the hook used. */
-  readonly fuel: number;
-}
-/** What `onRequest` did. */
-export interface RequestResult extends HeadResult {
-  readonly path: string;
-  readonly authority: string;
-}
-/** What `onOutcome` said. */
-export interface OutcomeResult {
-  readonly retry: boolean;
-  /** 0 without a retry. */
-  readonly delayMs: number;
-  readonly fuel: number;
-}
-
-/** How an attempt ended. */
-export interface TestOutcome {
-  /** 0 when there was no response. */
-  readonly status?: number;
-  readonly error?: "none" | "connect" | "reset" | "timeout";
-  /** 0 for the first; without it the next one. */
-  readonly attempt?: number;
-  readonly elapsedMs?: number;
-  /** Of the endpoint that was tried. */
-  readonly labels?: Readonly<Record<string, string>>;
-}
 const ERRORS = { none: 0, connect: 1, reset: 2, timeout: 4 } as const;
-
-/** What a hook used, over all its calls. */
-export interface HookFuel {
-  readonly hook: string;
-  readonly calls: number;
-  readonly last: number;
-  readonly most: number;
-  readonly budget: number;
-}
 
 /** A loaded filter. Call its hooks in the order in which a proxy would. */
 export class TestFilter {
@@ -160,6 +111,7 @@ export class TestFilter {
       failurePolicy: traps === "open" ? "open" : "closed",
       fuelPerHook: options.fuelPerHook ?? 0,
       memoryPages: options.memoryPages ?? 0,
+      cpuPercent: 100,
     };
     const prepared = await engine.prepare(module, ref);
     const chain = engine.chain([prepared]);
@@ -175,7 +127,9 @@ export class TestFilter {
 
   /** Lets virtual time pass. */
   advance(ms: number): void {
+    const ticked = this.#run("onTick", "tick");
     this.#clock.advance(ms);
+    ticked();
   }
 
   /** Begins a request: `onRequest`. */
@@ -188,7 +142,29 @@ export class TestFilter {
     const verdict = this.#chain.requestHead(x);
     const used = fuel();
     const { path, authority } = x.request;
-    return { ...result(x, verdict, fieldsOf(x.request), used), path, authority };
+    return {
+      ...result(x, verdict, fieldsOf(x.request), used),
+      path,
+      authority,
+      requestTimeoutMs: x.timeoutMs,
+      timeoutMs: x.attemptTimeoutMs,
+      choice: x.choice,
+    };
+  }
+
+  /** The request's body, whole or in pieces: `onRequestBody`. */
+  requestBody(body: TestBody): BodyResult {
+    return this.#body("request", body);
+  }
+
+  /** An attempt of the request begins: `onAttempt`. */
+  attempt({ labels }: Pick<TestOutcome, "labels"> = {}): AttemptResult {
+    const x = this.#exchange();
+    x.attempt = this.#attempts;
+    if (labels !== undefined) x.endpointLabels = labels;
+    const fuel = this.#run("onAttempt", "attempt");
+    this.#chain.attemptStart(x);
+    return { timeoutMs: x.attemptTimeoutMs, choice: x.choice, fuel: fuel() };
   }
 
   /** An attempt of the request ended: `onOutcome`. */
@@ -204,12 +180,34 @@ export class TestFilter {
   }
 
   /** The response that is returned came: `onResponse`. */
-  response(response: TestResponse = {}): HeadResult {
+  response(response: TestResponse = {}): ResponseResult {
     const x = this.#exchange();
     const head = responseHeadOf(response);
     const fuel = this.#run("onResponse", "response");
     const verdict = this.#chain.responseHead(x, head);
-    return result(x, verdict, fieldsOf(head), fuel());
+    return { ...result(x, verdict, fieldsOf(head), fuel()), status: head.status };
+  }
+
+  /** The response's body: `onResponseBody`. */
+  responseBody(body: TestBody): BodyResult {
+    return this.#body("response", body);
+  }
+
+  /** An opaque connection opens: `onConnection`. Only `identity` and `inbound` matter. */
+  connection(from: Pick<TestRequest, "identity" | "inbound"> = {}): ConnectionResult {
+    const x = exchangeOf(from);
+    this.#x = x;
+    const fuel = this.#run("onConnection", "connection");
+    const verdict = this.#chain.connectionOpen(x);
+    return { allowed: verdict === CONTINUE, error: x.filterError, fuel: fuel() };
+  }
+
+  /** The connection is over: `onConnectionEnd`. */
+  connectionEnd({ bytesIn = 0, bytesOut = 0, elapsedMs = 1 } = {}): { readonly fuel: number } {
+    const fuel = this.#run("onConnectionEnd", "connectionEnd");
+    this.#chain.connectionEnd(this.#exchange(), bytesIn, bytesOut, elapsedMs);
+    this.#x = null;
+    return { fuel: fuel() };
   }
 
   /** The request is over: `onEnd`. Status 0: the client got none. */
@@ -248,6 +246,46 @@ export class TestFilter {
   /** What each hook used, in the order in which they first ran. */
   fuelReport(): readonly HookFuel[] {
     return [...this.#fuel.values()];
+  }
+
+  #body(of: "request" | "response", body: TestBody): BodyResult {
+    const x = this.#exchange();
+    const need = of === "request" ? this.#chain.requestBody : this.#chain.responseBody;
+    const given = (Array.isArray(body) ? body : [body]).map((piece: string | Uint8Array) =>
+      typeof piece === "string" ? new TextEncoder().encode(piece) : piece
+    );
+    const all = joined(given);
+    const tooLong = need !== null && need.wholeBytes > 0 && all.length > need.wholeBytes;
+    const end = (verdict: BodyResult["verdict"], bytes: Uint8Array, fuel: number): BodyResult => ({
+      verdict,
+      bytes,
+      text: new TextDecoder().decode(bytes),
+      header: (name) => fieldsOf(x.request).find(([n]) => n === name.toLowerCase())?.[1] ?? null,
+      reply: verdict === "reply" && x.local !== null ? replyOf(x.local) : null,
+      error: x.filterError,
+      fuel,
+    });
+    if (need === null || all.length === 0) return end("continue", all, 0);
+    if (tooLong && need.over === "refuse") return end("too-long", new Uint8Array(), 0);
+    const isWhole = need.wholeBytes > 0 && !tooLong;
+    const pieces = isWhole ? [all] : [...given, new Uint8Array()];
+    const name = of === "request" ? "onRequestBody" : "onResponseBody";
+    const sent: Uint8Array[] = [];
+    let used = 0;
+    for (const [i, bytes] of pieces.entries()) {
+      const piece: BodyPiece = { buf: bytes, from: 0, to: bytes.length };
+      const fuel = this.#run(name, `${of}Body`);
+      const last = i === pieces.length - 1;
+      const verdict = of === "request"
+        ? this.#chain.requestPiece(x, piece, last, tooLong)
+        : this.#chain.responsePiece(x, piece, last, tooLong);
+      used += fuel();
+      if (verdict !== CONTINUE) {
+        return end(verdict === FAILED ? "failed" : "reply", new Uint8Array(), used);
+      }
+      sent.push(piece.buf.slice(piece.from, piece.to));
+    }
+    return end("continue", joined(sent), used);
   }
 
   #exchange(): Exchange {
@@ -299,35 +337,15 @@ function result(
   };
 }
 
-/** Stands still until it is told otherwise. */
-class VirtualClock implements Clock {
-  #nowMs = 0;
-  readonly #timers = new Set<{ readonly dueMs: number; readonly fire: () => void }>();
+/** A body as a test writes it: whole, or in the pieces in which it arrives. */
+export type TestBody = string | Uint8Array | readonly (string | Uint8Array)[];
 
-  now(): number {
-    return this.#nowMs;
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
   }
-
-  wall(): number {
-    return this.#nowMs;
-  }
-
-  after(ms: number, fire: () => void): () => void {
-    const timer = { dueMs: this.#nowMs + Math.max(0, ms), fire };
-    this.#timers.add(timer);
-    return () => void this.#timers.delete(timer);
-  }
-
-  advance(ms: number): void {
-    const endMs = this.#nowMs + ms;
-    for (;;) {
-      const [next] = [...this.#timers].filter((t) => t.dueMs <= endMs)
-        .sort((a, b) => a.dueMs - b.dueMs);
-      if (next === undefined) break;
-      this.#timers.delete(next);
-      this.#nowMs = next.dueMs;
-      next.fire();
-    }
-    this.#nowMs = endMs;
-  }
+  return all;
 }

@@ -19,6 +19,8 @@ export interface TestRequest {
   readonly headers?: Fields;
   /** The client's mesh identity; null: it has none. */
   readonly identity?: string | null;
+  /** The name of the route that it matched. */
+  readonly route?: string;
   /** The filter runs in the server's proxy. */
   readonly inbound?: boolean;
 }
@@ -51,6 +53,7 @@ export function exchangeOf(request: TestRequest): Exchange {
   };
   const x = new Exchange(conn);
   x.begin(0);
+  x.routeName = request.route ?? "";
   const head = bytesOf(`${method} ${path} HTTP/1.1`, { host: authority, ...headers });
   if (!isWhole(() => parseRequest(x.request, head, 0, head.length, MAX_HEAD_BYTES), head)) {
     throw new Error(`${method} ${path} with these headers is not a request that a proxy takes`);

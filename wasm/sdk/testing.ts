@@ -11,11 +11,11 @@ import * as assert from "uvu/assert";
 import { createCompiler } from "../../src/cli/filter-compiler.ts";
 import type { CompiledFilter } from "../../src/core/filter.ts";
 import { SourceMap } from "../host/source-map.ts";
-import { TestFilter, type TestOptions } from "./testing-filter.ts";
+import { TestFilter } from "./testing-filter.ts";
+import type { TestOptions } from "./testing-results.ts";
 
 export { suite, test } from "uvu";
 export { assert };
-export type { HeadResult, RequestResult, TestFilter, TestOptions } from "./testing-filter.ts";
 
 const compiled = new Map<string, Promise<CompiledFilter>>();
 const loaded: { readonly name: string; readonly filter: TestFilter }[] = [];
