@@ -7,11 +7,13 @@ import type { ModuleInfo } from "../core/filter.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
 import { type ParsedModule, parseModule } from "../../wasm/host/parse.ts";
 import { DEFAULT_FUEL_PER_HOOK, DEFAULT_MEMORY_PAGES } from "../../wasm/host/rewrite.ts";
+import { positionText } from "../../wasm/host/source-map.ts";
 import { TestFilter } from "../../wasm/sdk/testing-filter.ts";
 import type { Command } from "./command.ts";
-import { CliError, EXIT_CONFIG, EXIT_FAILURE } from "./failure.ts";
+import { CliError, EXIT_CONFIG, EXIT_FAILURE, usageError } from "./failure.ts";
 import { costOf, costText, type FilterCost } from "./filter-cost.ts";
 import { readMapBeside, readModule } from "./filter-project.ts";
+import { quote } from "./flags.ts";
 
 /** Shows one module. */
 export const filterInspectCommand: Command = {
@@ -25,13 +27,26 @@ export const filterInspectCommand: Command = {
       value: "FILE.json",
       summary: "Try it with this configuration; none by default",
     },
+    {
+      name: "--at",
+      value: "OFFSET",
+      summary: "Name the source line of this byte, such as 0x5b7 in a trap",
+    },
     { name: "--json", summary: "Print one JSON document" },
   ],
-  notes: ["Exit status 0: a proxy would load it; 1: it would not."],
+  notes: [
+    "Exit status 0: a proxy would load it; 1: it would not. --at needs the map that tulle filter build\n" +
+    "leaves beside the module; equal sources give equal modules, so that it can be made later.",
+  ],
   async run(flags, terminal) {
     const [path = ""] = flags.operands;
     const configPath = flags.text("--config");
     const config = configPath === null ? undefined : await readConfig(configPath);
+    const place = flags.text("--at");
+    if (place !== null) {
+      terminal.out(await lineAt(path, place));
+      return 0;
+    }
     const inspection = await inspect(path, await readModule(path), config);
     if (flags.has("--json")) terminal.out(JSON.stringify(inspection, null, 2));
     else for (const line of linesOf(inspection)) terminal.out(line);
@@ -113,6 +128,23 @@ function linesOf(of: Inspection): readonly string[] {
 
 function metricText({ name, kind, labels }: ModuleInfo["metrics"][number]): string {
   return `${kind} filter_${name}${labels.length === 0 ? "" : `{${labels.join(", ")}}`}`;
+}
+
+/** `file:line:column` of a byte of the module. */
+async function lineAt(path: string, text: string): Promise<string> {
+  if (!/^(0x[0-9a-f]{1,8}|\d{1,9})$/i.test(text)) {
+    throw usageError(`--at ${quote(text)} is not an offset such as 0x5b7`);
+  }
+  const offset = Number(text);
+  const bodies = parseModule(await readModule(path)).bodies;
+  const body = bodies.find((b) => b.from <= offset && offset < b.to);
+  if (body === undefined) throw new CliError(`Byte ${text} of ${path} is in no function`);
+  const map = await readMapBeside(path);
+  if (map === null) {
+    throw new CliError(`${path}.map does not exist`, { hint: "tulle filter build writes it" });
+  }
+  const position = map.locate(offset, body.from);
+  return position === null ? `byte ${text}: no line is known` : positionText(position);
 }
 
 async function readConfig(path: string): Promise<object> {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -121,6 +121,34 @@ test("inspect says what a module is, with its cost", async () => {
   const document = JSON.parse(json.out);
   assert.is(document.refused, null);
   assert.equal(document.info.hooks, ["outcome"]);
+});
+
+test("inspect names the line of a byte that a trap told", async () => {
+  await using dir = await tempDir("filter-at");
+  const filters = dir.join("filters");
+  await tulle("new", "gate", "--filters", filters);
+  await writeFile(
+    join(filters, "gate/assembly/index.ts"),
+    `import { Action, request } from "@tulle/filter";
+export function onRequest(): Action {
+  return 10 / (request.attempt() + 1) / request.attempt();
+}
+`,
+  );
+  await tulle("build", "--filters", filters);
+  const wasm = join(filters, "build/gate.wasm");
+  // without its map a trap has the offset only
+  await rename(`${wasm}.map`, `${wasm}.aside`);
+  const bare = await tulle("inspect", wasm);
+  await rename(`${wasm}.aside`, `${wasm}.map`);
+  const offset = /byte (0x[0-9a-f]+) of the module/.exec(bare.out)?.[1] ?? "";
+  assert.match(
+    (await tulle("inspect", wasm, "--at", offset)).out,
+    /gate\/assembly\/index\.ts:3:\d+$/,
+  );
+  assert.match((await tulle("inspect", wasm)).out, /refused: .* at \S*index\.ts:3:\d+/);
+  assert.is((await tulle("inspect", wasm, "--at", "line 3")).status, 2);
+  assert.match((await tulle("inspect", wasm, "--at", "3")).err, /Byte 3 of .* is in no function/);
 });
 
 test("inspect says why a proxy would refuse a module, and where", async () => {
