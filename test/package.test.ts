@@ -143,6 +143,8 @@ of("installs elsewhere without scripts, and runs there", async () => {
   assert.match(await filter("build"), /gate\.wasm {2}\d+ bytes/);
   assert.match(await filter("test"), /1 passed, 0 failed/);
   assert.match(await filter("inspect", "filters/build/gate.wasm"), "a proxy loads it");
+  const mesh = ["--net", "127.95", "--admin", "127.0.0.1:0", "--duration", "2s"];
+  assert.match(await filter("dev", "gate", ...mesh), "gate runs in front of catalogue");
   await filter("sign", "filters/build/gate.wasm", "--new-key", "me");
   assert.match(await filter("verify", "filters/build/gate.wasm", "--key", "me.pub"), "signed by");
 
