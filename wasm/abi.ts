@@ -23,6 +23,7 @@ export const HOOK_EXPORTS = {
   end: "tulle_on_end",
   attempt: "tulle_on_attempt",
   tick: "tulle_on_tick",
+  callout: "tulle_on_callout",
   requestBody: "tulle_on_request_body",
   responseBody: "tulle_on_response_body",
   connection: "tulle_on_connection",
@@ -55,6 +56,8 @@ export const HOOK_TYPES: Readonly<Record<HookName, BorderType>> = {
   // attempt
   attempt: { params: [I32], results: [] },
   tick: { params: [], results: [] },
+  // context, status or 0, bytes of the answer's body
+  callout: { params: [I32, I32, I32], results: [I32] },
   // bytes of this piece, 1 for the last one
   requestBody: { params: [I32, I32], results: [I32] },
   responseBody: { params: [I32, I32], results: [I32] },
@@ -73,6 +76,8 @@ export const ACTION_REPLY = 1;
 export const ACTION_DENY = 2;
 /** Result of the body hooks: what `body_write` was given goes on instead of the piece. */
 export const ACTION_REPLACE = 3;
+/** Result of `request` and `callout`: wait for the call-out that was started. */
+export const ACTION_PAUSE = 4;
 /** Bits 8–15: how many entries of the manifest's `edits` to apply; bits 16–31: the first of them. */
 export const EDIT_COUNT_SHIFT = 8;
 export const EDIT_FIRST_SHIFT = 16;
@@ -122,6 +127,11 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   body_read: { params: [I32, I32, I32], results: [I32] },
   body_write: { params: [I32, I32], results: [] },
   body_write_text: { params: [REF], results: [] },
+  // target, method, path, body or null, time-out, context
+  callout_start: { params: [I32, REF, REF, REF, I32, I32], results: [] },
+  callout_add_header: { params: [REF, REF], results: [] },
+  callout_header: { params: [REF], results: [REF] },
+  callout_text: { params: [], results: [REF] },
   choose_endpoint: { params: [REF, REF, I32], results: [] },
   endpoint_label: { params: [REF], results: [REF] },
   shared_take: { params: [REF, F64, F64, F64], results: [I32] },
@@ -185,6 +195,12 @@ export const LIMITS = {
   maxTimeoutMs: 3_600_000,
   textBytes: 8192,
   keyBytes: 256,
+  /** Targets of call-outs, call-outs of one request, and the bounds of one. */
+  callouts: 8,
+  calloutsPerRequest: 8,
+  calloutTimeoutMs: 30_000,
+  calloutBytes: 64 * 1024,
+  calloutHeaders: 32,
   /** Most of `wholeBytes`, and of what one hook writes. */
   bodyBytes: 1024 * 1024,
 } as const;
@@ -207,6 +223,8 @@ export interface Manifest {
   readonly metrics: readonly ManifestMetric[];
   /** How often `tick` is called. */
   readonly tickMs?: number;
+  /** Names of what it asks; the configuration says which service each is. */
+  readonly callouts?: readonly string[];
   /** How the body hooks want the bodies. */
   readonly bodies?: {
     readonly request?: ManifestBody;

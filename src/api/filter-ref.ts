@@ -15,6 +15,7 @@ export const MAX_CONFIG_BYTES = 64 * 1024;
 /** Filters of one route. */
 export const MAX_CHAIN = 32;
 
+const MAX_CALLOUTS = 8;
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /** Undefined for no filters, so that the message stays what a stock peer sends. */
@@ -25,6 +26,7 @@ export function filtersToWire(filters: readonly FilterRef[]): Chain | undefined 
       name: f.name,
       module: { sha256: hexToBytes(f.sha256), size: BigInt(f.size) },
       signature: f.signature ?? new Uint8Array(),
+      callouts: { ...f.callouts },
       config: f.config,
       failurePolicy: f.failurePolicy === "open" ? FailurePolicy.OPEN : FailurePolicy.CLOSED,
       limits: f.fuelPerHook === 0 && f.memoryPages === 0 && !f.cpuPercent ? undefined : {
@@ -73,6 +75,10 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
     if (memoryPages > 65_536) throw new WireError(`${at}.limits.memory_pages`, "is over 65536");
     const cpuPercent = f.limits?.cpuPercent ?? 0;
     if (cpuPercent > 100) throw new WireError(`${at}.limits.cpu_percent`, "is over 100");
+    const callouts = Object.entries(f.callouts);
+    if (callouts.length > MAX_CALLOUTS) {
+      throw new WireError(`${at}.callouts`, `has ${callouts.length} entries, over ${MAX_CALLOUTS}`);
+    }
     return {
       name: f.name,
       sha256: bytesToHex(sha256),
@@ -82,6 +88,7 @@ export function filtersFromWire(wire: Chain | undefined, field: string): readonl
       failurePolicy: f.failurePolicy === FailurePolicy.OPEN ? "open" : "closed",
       fuelPerHook: Number(fuel),
       memoryPages,
+      ...(callouts.length === 0 ? {} : { callouts: Object.fromEntries(callouts) }),
       ...(cpuPercent === 0 ? {} : { cpuPercent }),
     };
   });

@@ -2,7 +2,7 @@
 
 import type { SocketAddr } from "./addr.ts";
 import type { MeshError } from "./errors.ts";
-import type { FilterChain } from "./filter.ts";
+import type { CalloutRequest, FilterChain } from "./filter.ts";
 import { NO_FILTERS } from "./filter.ts";
 import { RequestHead, type ResponseHead } from "./head.ts";
 import type { PeerTls } from "./driver.ts";
@@ -71,6 +71,14 @@ export class Exchange {
   chain: FilterChain = NO_FILTERS;
   /** The chain saw this request, so that it must see its end. */
   filtered = false;
+  /** How many filters of the chain saw the request; -1: all. */
+  filtersSeen = -1;
+  /** What a filter asks whose verdict is `PAUSED`. */
+  callout: CalloutRequest | null = null;
+  /** Call-outs so far. */
+  callouts = 0;
+  /** This is a call-out itself, which makes none. */
+  isCallout = false;
   /** Set by a chain whose verdict is `REPLY`. */
   local: LocalReply | null = null;
   /** Why the chain's verdict is `FAILED`, in one line. */
@@ -108,6 +116,9 @@ export class Exchange {
     this.generation++;
     this.chain = NO_FILTERS;
     this.filtered = false;
+    this.filtersSeen = -1;
+    this.callout = null;
+    this.callouts = 0;
     this.local = null;
     this.filterError = "";
     this.endpointLabels = NO_LABELS;

@@ -26,6 +26,8 @@ export interface FilterRef {
   readonly memoryPages: number;
   /** Share of the thread's time, in percent; 0: the default of 5; 100: no limit. */
   readonly cpuPercent?: number;
+  /** Call-out targets that the filter may ask: its name for one, and the authority that it means. */
+  readonly callouts?: Readonly<Record<string, string>>;
 }
 
 /** Hooks of a chain, as bits, so that a layer with nothing to do costs one test. */
@@ -45,7 +47,9 @@ export const CONTINUE = 0;
 export const REPLY = 1;
 /** A filter with the closed policy failed: `exchange.filterError` says why. */
 export const FAILED = 2;
-export type Verdict = typeof CONTINUE | typeof REPLY | typeof FAILED;
+/** Wait for the answer to `exchange.callout`, then `requestAnswered`. */
+export const PAUSED = 3;
+export type Verdict = typeof CONTINUE | typeof REPLY | typeof FAILED | typeof PAUSED;
 
 /** How one attempt ended, for `attemptOutcome`. Owned by the caller and used again. */
 export interface Outcome {
@@ -61,6 +65,36 @@ export const OUTCOME_CONNECT = 1;
 export const OUTCOME_RESET = 2;
 /** The attempt's time-out. */
 export const OUTCOME_TIMEOUT = 4;
+
+/** What a filter asks another service. Texts have one code unit per byte. */
+export interface CalloutRequest {
+  /** The filter's name, for bounds and messages. */
+  readonly filter: string;
+  readonly authority: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: string;
+  readonly timeoutMs: number;
+  /** Given back to the filter. */
+  readonly context: number;
+}
+
+/** What came of it. */
+export interface CalloutAnswer {
+  /** 0: there is none, `error` says why. */
+  readonly status: number;
+  readonly error: string;
+  /** The first value of a header, or null. Only while the filter is called. */
+  header(name: string): string | null;
+  readonly body: Uint8Array;
+}
+
+/** Asks other services for filters, on the data plane's own client. Calls are synchronous. */
+export interface Callouts {
+  /** `done` is called once, later or at once, unless the returned function cancelled. */
+  start(request: CalloutRequest, done: (answer: CalloutAnswer) => void): () => void;
+}
 
 /** How a chain wants a body. */
 export interface BodyNeed {
@@ -87,6 +121,8 @@ export interface FilterChain {
   /** Which hooks any filter has: bits of `HOOK_*`. */
   readonly hooks: number;
   requestHead(x: Exchange): Verdict;
+  /** Goes on after `PAUSED` with the answer to `x.callout`. */
+  requestAnswered(x: Exchange, answer: CalloutAnswer): Verdict;
   /** Before each attempt: may set `x.attemptTimeoutMs` and `x.choice`. */
   attemptStart(x: Exchange): void;
   /** -1: no retry; else retry after that many milliseconds. Any «no» stops a retry. */
@@ -114,6 +150,7 @@ export const NO_FILTERS: FilterChain = {
   attemptOutcome: () => -1,
   responseHead: () => CONTINUE,
   end: () => {},
+  requestAnswered: () => CONTINUE,
   attemptStart: () => {},
   connectionOpen: () => CONTINUE,
   connectionEnd: () => {},

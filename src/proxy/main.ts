@@ -37,6 +37,7 @@ import { createStaticDiscovery } from "./discovery/static.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { outboundAccept } from "./outbound/accept.ts";
+import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
 import { Draining, MAX_HEAD_BYTES, reachOptions, serverOptions, STATIC_OUTBOUND } from "./serve.ts";
 import type { StaticOptions } from "./static-options.ts";
@@ -99,6 +100,7 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     poolIdleMs: of.poolIdleMs,
     maxIdle: of.maxIdlePerEndpoint,
   });
+  const callouts = new CalloutClient(driver);
   const targets = new Targets(
     discovery,
     reachOptions({
@@ -112,13 +114,16 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
       maxInFlight: outbound.maxInFlight,
       inFlight: { count: 0 },
       random: Math.random,
+      callouts,
     },
     outbound.discoveryIdleMs,
   );
+  callouts.targets = targets;
   const shared = { metrics, log, draining };
   const local = new Inbound({
     ...reach(inbound.connectTimeoutMs, inbound),
     discovery,
+    callouts,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },

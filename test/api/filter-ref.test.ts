@@ -117,6 +117,7 @@ test("filters come back from the wire as they were", () => {
   const all: FilterRef[] = [
     RETRY,
     { ...RETRY, name: "b.c", failurePolicy: "open", fuelPerHook: 5_000_000, memoryPages: 32 },
+    { ...RETRY, name: "d", cpuPercent: 7, callouts: { auth: "auth.shop:80" } },
   ];
   assert.equal(filtersFromWire(filtersToWire(all), "filters"), all);
   assert.is(filtersToWire([]), undefined);

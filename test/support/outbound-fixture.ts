@@ -13,6 +13,7 @@ import type {
 } from "../../src/proxy/discovery/discovery.ts";
 import { ProxyMetrics } from "../../src/proxy/metrics.ts";
 import { outboundAccept } from "../../src/proxy/outbound/accept.ts";
+import { CalloutClient } from "../../src/proxy/outbound/callouts.ts";
 import { Targets } from "../../src/proxy/outbound/targets.ts";
 import { Draining, MAX_HEAD_BYTES, reachOptions, serverOptions } from "../../src/proxy/serve.ts";
 import { SILENT } from "../../src/core/log.ts";
@@ -111,6 +112,7 @@ export interface OutboundFixture {
   readonly discovery: FakeDiscovery;
   readonly targets: Targets;
   readonly draining: Draining;
+  readonly callouts: CalloutClient;
   /** A new connection of the application. */
   client(): TestPeer;
 }
@@ -124,6 +126,7 @@ export function outboundFixture(
   const discovery = new FakeDiscovery(value);
   const draining = new Draining();
   const random = seeded(1);
+  const callouts = new CalloutClient(driver);
   const targets = new Targets(
     discovery,
     reachOptions({
@@ -142,10 +145,12 @@ export function outboundFixture(
       maxInFlight: 1000,
       inFlight: { count: 0 },
       random,
+      callouts,
       ...more,
     },
     5000,
   );
+  callouts.targets = targets;
   const accept = outboundAccept({
     driver,
     metrics,
@@ -153,7 +158,15 @@ export function outboundFixture(
     fixed: null,
     server: serverOptions({ metrics, log: SILENT, draining, tellMesh: () => true }),
   });
-  return { driver, metrics, discovery, targets, draining, client: () => driver.accept(accept) };
+  return {
+    driver,
+    metrics,
+    discovery,
+    targets,
+    draining,
+    callouts,
+    client: () => driver.accept(accept),
+  };
 }
 
 export { MAX_HEAD_BYTES };

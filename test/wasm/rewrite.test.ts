@@ -46,6 +46,7 @@ async function instantiate(bytes: Uint8Array, isRewritten: boolean, config: unkn
     memory: null,
     fuel: null,
     piece: null,
+    answer: null,
     written: [],
     writtenBytes: 0,
   };

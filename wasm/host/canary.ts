@@ -10,6 +10,7 @@ import type { World } from "./hostcalls.ts";
 import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
 
+const NO_ANSWER = { status: 0, error: "a try", header: () => null, body: new Uint8Array(0) };
 const CONN: ConnInfo = {
   direction: "outbound",
   remote: { ip: "127.0.0.1", port: 1 },
@@ -31,6 +32,8 @@ export function tryCanary(plan: FilterPlan, world: World): void {
   const outcome = { status: 200, error: 0, elapsedMs: 1 };
   const tries: readonly (readonly [hook: string, call: () => unknown])[] = [
     ["onRequest", () => guest.request(x)],
+    ["onCallout", () => guest.callout(x, x.callout?.context ?? 0, NO_ANSWER)],
+    ["onCallout", () => guest.callout(x, 0, { ...NO_ANSWER, status: 200 })],
     ["onAttempt", () => guest.attempt(x)],
     ["onOutcome", () => guest.outcome(x, outcome)],
     ["onOutcome", () => guest.outcome(x, { ...outcome, status: 503 })],
@@ -47,7 +50,9 @@ export function tryCanary(plan: FilterPlan, world: World): void {
   ];
   for (const [hook, call] of tries) {
     try {
+      x.callouts = 0;
       call();
+      x.callout = null;
     } catch (thrown) {
       const { reason } = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook, plan.places);
       throw new FilterRefused(`${reason}, when it was tried on a made-up request`);

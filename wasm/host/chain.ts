@@ -5,6 +5,7 @@ import type { Exchange } from "../../src/core/exchange.ts";
 import {
   type BodyNeed,
   type BodyPiece,
+  type CalloutAnswer,
   CONTINUE,
   FAILED,
   type FilterChain,
@@ -34,6 +35,7 @@ type Member = Pick<
   | "outcome"
   | "end"
   | "attempt"
+  | "callout"
   | "body"
   | "needs"
   | "connection"
@@ -52,6 +54,7 @@ export function unloaded(filter: UnloadedFilter): Member {
     connection: fail,
     connectionEnd: () => {},
     attempt: () => {},
+    callout: () => CONTINUE,
     body: () => CONTINUE,
     needs: {},
     response: () => CONTINUE,
@@ -80,8 +83,6 @@ export class Chain implements FilterChain {
   /** In reverse. */
   readonly #responseBody: readonly Member[];
   readonly #keepsRequest: boolean;
-  /** Requests that a filter answered or failed: that filter, for the generation of the exchange. */
-  readonly #stopped = new WeakMap<Exchange, { generation: number; at: number }>();
 
   constructor(members: readonly Member[], keepsRequest: boolean) {
     const having = (hook: number) => members.filter((m) => (m.hooks & hook) !== 0);
@@ -103,17 +104,33 @@ export class Chain implements FilterChain {
 
   requestHead(x: Exchange): Verdict {
     if (this.#keepsRequest) x.request.retain();
+    return this.#requestFrom(x, 0);
+  }
+
+  requestAnswered(x: Exchange, answer: CalloutAnswer): Verdict {
+    const { callout } = x;
+    const member = this.#members[x.filtersSeen - 1];
+    x.callout = null;
+    if (callout === null || member === undefined) return CONTINUE;
+    const verdict = member.callout(x, callout.context, answer);
+    if (verdict !== CONTINUE) return this.#stop(x, member, verdict);
+    x.filtersSeen = -1;
+    return this.#requestFrom(x, this.#request.indexOf(member) + 1);
+  }
+
+  #requestFrom(x: Exchange, from: number): Verdict {
     const members = this.#request;
-    for (let i = 0; i < members.length; i++) {
+    for (let i = from; i < members.length; i++) {
       const member = members[i] as Member;
       const verdict = member.request(x);
-      if (verdict !== CONTINUE) {
-        const at = this.#members.indexOf(member) + (verdict === FAILED ? 0 : 1);
-        this.#stopped.set(x, { generation: x.generation, at });
-        return verdict;
-      }
+      if (verdict !== CONTINUE) return this.#stop(x, member, verdict);
     }
     return CONTINUE;
+  }
+
+  #stop(x: Exchange, member: Member, verdict: Verdict): Verdict {
+    x.filtersSeen = this.#members.indexOf(member) + (verdict === FAILED ? 0 : 1);
+    return verdict;
   }
 
   attemptStart(x: Exchange): void {
@@ -186,9 +203,7 @@ export class Chain implements FilterChain {
 
   /** How many of the members saw the request. */
   #seen(x: Exchange): number {
-    if (x.local === null && x.filterError === "") return this.#members.length;
-    const stopped = this.#stopped.get(x);
-    return stopped?.generation === x.generation ? stopped.at : this.#members.length;
+    return x.filtersSeen < 0 ? this.#members.length : x.filtersSeen;
   }
 }
 

@@ -65,6 +65,12 @@ export function checkBorder(module: ParsedModule, manifest: Manifest): void {
   if (ticks !== (manifest.tickMs !== undefined)) {
     throw new FilterRefused(`"${HOOK_EXPORTS.tick}" and tickMs of the manifest need each other`);
   }
+  const calls = (manifest.callouts?.length ?? 0) > 0;
+  if (calls !== module.exports.some((e) => e.name === HOOK_EXPORTS.callout)) {
+    throw new FilterRefused(
+      `"${HOOK_EXPORTS.callout}" and callouts of the manifest need each other`,
+    );
+  }
   for (const [hook, head] of [["requestBody", "request"], ["responseBody", "response"]] as const) {
     const has = module.exports.some((e) => e.name === HOOK_EXPORTS[hook]);
     if (has !== (manifest.bodies?.[head] !== undefined)) {

@@ -15,6 +15,7 @@ import {
   type UnloadedFilter,
 } from "../../src/core/filter.ts";
 import { type Logger, SILENT } from "../../src/core/log.ts";
+import type { Manifest } from "../abi.ts";
 import { Chain, unloaded } from "./chain.ts";
 import { tryCanary } from "./canary.ts";
 import { CELLS_BYTES, HostCells } from "./cells.ts";
@@ -132,6 +133,7 @@ class Engine implements FilterEngine {
       this.#modules.set(key, loaded);
     }
     const { manifest, parsed, module } = loaded;
+    checkCallouts(ref, manifest);
     const config = readConfig(ref.config, manifest);
     const info = describe(manifest, parsed.exports, digest, bytes.length, config.headers);
     const plan = new FilterPlan(
@@ -219,6 +221,24 @@ class Engine implements FilterEngine {
   series() {
     for (const unit of this.#units.values()) unit.deref()?.holder.fold?.fold();
     return this.#store.series();
+  }
+}
+
+/** What the manifest names and what the configuration allows must be the same. */
+function checkCallouts({ callouts = {} }: FilterRef, manifest: Manifest): void {
+  const named = manifest.callouts ?? [];
+  for (const name of named) {
+    const authority = Object.hasOwn(callouts, name) ? callouts[name] ?? "" : "";
+    if (/^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$/.test(authority)) continue;
+    throw new FilterRefused(
+      `callouts: it asks "${name}", for which the configuration must name a service as host:port`,
+    );
+  }
+  for (const name of Object.keys(callouts)) {
+    if (named.includes(name)) continue;
+    throw new FilterRefused(
+      `callouts: "${name}" is nothing that it asks; there are: ${named.join(", ") || "none"}`,
+    );
   }
 }
 

@@ -2,11 +2,17 @@
 // header parameters, and one call into the module. Whatever is thrown here the unit catches.
 
 import type { Exchange } from "../../src/core/exchange.ts";
-import { type BodyPiece, FilterRefused, type Outcome } from "../../src/core/filter.ts";
+import {
+  type BodyPiece,
+  type CalloutAnswer,
+  FilterRefused,
+  type Outcome,
+} from "../../src/core/filter.ts";
 import type { Head, HeaderEdit, HeaderName, ResponseHead } from "../../src/core/head.ts";
 import {
   ACTION_CONTINUE,
   ACTION_DENY,
+  ACTION_PAUSE,
   ACTION_REPLACE,
   ACTION_REPLY,
   EDIT_COUNT_SHIFT,
@@ -63,6 +69,7 @@ export class Guest {
     response: null,
     replied: false,
     piece: null,
+    answer: null,
     written: [],
     writtenBytes: 0,
     memory: null,
@@ -76,6 +83,7 @@ export class Guest {
   readonly #end: Hook | null;
   readonly #attempt: Hook | null;
   readonly #tick: Hook | null;
+  readonly #callout: Hook | null;
   readonly #requestBody: Hook | null;
   readonly #responseBody: Hook | null;
   readonly #connection: Hook | null;
@@ -116,6 +124,7 @@ export class Guest {
     this.#end = find(HOOK_EXPORTS.end);
     this.#attempt = find(HOOK_EXPORTS.attempt);
     this.#tick = find(HOOK_EXPORTS.tick);
+    this.#callout = find(HOOK_EXPORTS.callout);
     this.#requestBody = find(HOOK_EXPORTS.requestBody);
     this.#responseBody = find(HOOK_EXPORTS.responseBody);
     this.#connection = find(HOOK_EXPORTS.connection);
@@ -173,7 +182,7 @@ export class Guest {
         result = hook(...p.map((name) => h.get(name)));
     }
     at.x = null;
-    return this.#action(result, h, 0, "onRequest");
+    return this.#action(result, h, 0, "onRequest", x.callout !== null);
   }
 
   /** `ACTION_CONTINUE` or `ACTION_REPLY`. */
@@ -244,6 +253,28 @@ export class Guest {
     at.x = null;
   }
 
+  /** As `request`, with the answer to what it asked. */
+  callout(x: Exchange, context: number, answer: CalloutAnswer): number {
+    const hook = this.#callout;
+    if (hook === null) return ACTION_CONTINUE;
+    const at = this.#at;
+    const { body } = answer;
+    at.phase = PHASE_REQUEST;
+    at.x = x;
+    at.replied = false;
+    at.answer = answer;
+    at.piece = { buf: body, from: 0, to: body.length };
+    let result: number;
+    try {
+      result = hook(context, answer.status, body.length);
+    } finally {
+      at.answer = null;
+      at.piece = null;
+    }
+    at.x = null;
+    return this.#action(result, x.request, 0, "onCallout", x.callout !== null);
+  }
+
   /** `ACTION_CONTINUE` or `ACTION_REPLY`; `piece` is then what goes on. */
   body(x: Exchange, isResponse: boolean, piece: BodyPiece, last: boolean): number {
     const hook = isResponse ? this.#responseBody : this.#requestBody;
@@ -300,11 +331,12 @@ export class Guest {
     at.x = null;
   }
 
-  #action(result: number, head: Head, isResponse: number, hook: string): number {
+  #action(result: number, head: Head, isResponse: number, hook: string, asks = false): number {
     if (result === ACTION_CONTINUE) return result;
     const count = (result >>> EDIT_COUNT_SHIFT) & 0xff;
     if (count > 0) this.#apply(head, isResponse, result >>> EDIT_FIRST_SHIFT, count);
     const action = result & 0xff;
+    if (action === ACTION_PAUSE && isResponse === 0 && asks) return action;
     if (action > ACTION_REPLY) throw new HostTrap(`${hook} returned ${result}, which is no action`);
     if (action === ACTION_REPLY && !this.#at.replied) {
       throw new HostTrap(`${hook} returned REPLY without a call of reply()`);

@@ -3,7 +3,7 @@
 // into the filter, and none throws anything but a `HostTrap` or a `ConfigRefusal`.
 
 import type { Exchange } from "../../src/core/exchange.ts";
-import type { BodyPiece } from "../../src/core/filter.ts";
+import type { BodyPiece, CalloutAnswer } from "../../src/core/filter.ts";
 import type {
   Head,
   HeaderEdit,
@@ -11,11 +11,12 @@ import type {
   RequestHead,
   ResponseHead,
 } from "../../src/core/head.ts";
+import { latin1 } from "../../src/core/intern.ts";
 import type { Logger } from "../../src/core/log.ts";
 import { HOST_MODULE, LIMITS, OP_REMOVE } from "../abi.ts";
 import type { HostCells } from "./cells.ts";
 import { fromByteString } from "./config.ts";
-import { isHeaderValue } from "./manifest.ts";
+import { isHeaderValue, whyNotWritten } from "./manifest.ts";
 import type { FilterPlan } from "./plan.ts";
 import { ConfigRefusal, HostTrap, printable } from "./trap.ts";
 
@@ -38,6 +39,7 @@ const PHASE_ANSWER = PHASE_REQUEST | PHASE_RESPONSE | PHASE_BODY;
 export const MAX_EDITS = 256;
 const MAX_REPLY_BYTES = 64 * 1024;
 const MAX_REPLY_HEADERS = 32;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 
 /** What the host functions of an instance look at; set before each hook. */
 export interface Situation {
@@ -49,6 +51,8 @@ export interface Situation {
   /** What the hook wrote in its place. */
   readonly written: Uint8Array[];
   writtenBytes: number;
+  /** The answer to the call-out that the hook is called for. */
+  answer: CalloutAnswer | null;
   /** `reply` was called in this hook. */
   replied: boolean;
   memory: WebAssembly.Memory | null;
@@ -73,6 +77,7 @@ export interface World {
 export function createImports(plan: FilterPlan, at: Situation, world: World): WebAssembly.Imports {
   const { headers, config } = plan;
   let replyHeaders: (readonly [string, string])[] = [];
+  let calloutHeaders: (readonly [string, string])[] = [];
 
   const exchange = (): Exchange => {
     if (at.x === null) throw new HostTrap("there is no request while the filter starts or ticks");
@@ -106,6 +111,18 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
       throw new HostTrap(`a key is longer than ${LIMITS.keyBytes} bytes`);
     }
     return `${plan.ref.name}\0${text}`;
+  };
+  const theAnswer = (): CalloutAnswer => {
+    if (at.answer === null) throw new HostTrap("there is an answer only in onCallout");
+    return at.answer;
+  };
+  const pathOf = (path: unknown): string => {
+    const text = textOf(path, "a path");
+    // deno-lint-ignore no-control-regex -- that is the point
+    if (!/^\/[^\x00-\x20\x7f#]*$/.test(text)) {
+      throw new HostTrap("a path starts with / and has no space or control character");
+    }
+    return text;
   };
   const thePiece = (): BodyPiece => {
     if (at.piece === null) throw new HostTrap("there is a body only in the hooks for bodies");
@@ -185,11 +202,7 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
     request_path: () => requestToRead().path,
     request_authority: () => requestToRead().authority,
     request_set_path: (path: unknown) => {
-      const text = textOf(path, "a path");
-      // deno-lint-ignore no-control-regex -- that is the point
-      if (!/^\/[^\x00-\x20\x7f#]*$/.test(text)) {
-        throw new HostTrap("a path starts with / and has no space or control character");
-      }
+      const text = pathOf(path);
       requestToWrite().newPath = text;
     },
     request_set_authority: (authority: unknown) => {
@@ -306,6 +319,61 @@ export function createImports(plan: FilterPlan, at: Situation, world: World): We
     body_write_text: (value: unknown) => {
       const text = textOf(value, "a text to write");
       write(Uint8Array.from(text, (c) => c.charCodeAt(0)));
+    },
+    callout_add_header: (name: unknown, value: unknown) => {
+      if (calloutHeaders.length >= LIMITS.calloutHeaders) {
+        throw new HostTrap(`more than ${LIMITS.calloutHeaders} headers of one call-out`);
+      }
+      const known = textOf(name, "a header's name");
+      if (!TOKEN.test(known)) throw new HostTrap("a call-out's header has no valid name");
+      const why = whyNotWritten(known.toLowerCase());
+      if (why !== null) throw new HostTrap(why);
+      calloutHeaders.push([known.toLowerCase(), headerValue(value)]);
+    },
+    callout_start: (
+      target: number,
+      method: unknown,
+      path: unknown,
+      body: unknown,
+      timeoutMs: number,
+      context: number,
+    ) => {
+      during(PHASE_REQUEST, "a call-out is started in onRequest and onCallout");
+      const x = exchange();
+      const authority = plan.callouts[target];
+      if (authority === undefined) throw new HostTrap(`call-out target ${target} is not declared`);
+      if (x.callout !== null) throw new HostTrap("one call-out at a time");
+      if (x.callouts >= LIMITS.calloutsPerRequest) {
+        throw new HostTrap(`more than ${LIMITS.calloutsPerRequest} call-outs for one request`);
+      }
+      if (!(timeoutMs >= 1 && timeoutMs <= LIMITS.calloutTimeoutMs)) {
+        throw new HostTrap(
+          `${timeoutMs} is not a time-out from 1 to ${LIMITS.calloutTimeoutMs} ms`,
+        );
+      }
+      const verb = textOf(method, "a method");
+      if (!TOKEN.test(verb) || verb.toUpperCase() === "CONNECT") {
+        throw new HostTrap("a call-out has no valid method");
+      }
+      const content = body === null ? "" : textOf(body, "a body");
+      x.callouts++;
+      x.callout = {
+        filter: plan.ref.name,
+        authority,
+        method: verb,
+        path: pathOf(path),
+        headers: calloutHeaders,
+        body: content,
+        timeoutMs,
+        context,
+      };
+      calloutHeaders = [];
+    },
+    callout_header: (name: unknown) => theAnswer().header(textOf(name, "a header's name")),
+    callout_text: () => {
+      const { body } = theAnswer();
+      if (at.fuel !== null) charge(at.fuel, body.length >>> 2);
+      return latin1(body, 0, body.length);
     },
     shared_take: (key: unknown, rate: number, burst: number, cost: number) => {
       if (!(rate > 0 && rate <= 1e6 && burst > 0 && burst <= 1e6 && cost > 0 && cost <= 1e6)) {

@@ -59,6 +59,7 @@ export function readManifest(section: Uint8Array | null): Manifest {
     "config",
     "metrics",
     "tickMs",
+    "callouts",
     "bodies",
   ]);
   if (m.abi !== ABI) refuse(`abi is ${show(m.abi)}; ${ABI} is spoken here`);
@@ -106,8 +107,17 @@ export function readManifest(section: Uint8Array | null): Manifest {
     config,
     metrics,
     ...(m.bodies === undefined ? {} : { bodies: bodies(m.bodies) }),
+    ...(m.callouts === undefined ? {} : { callouts: callouts(m.callouts) }),
     ...(tickMs === null ? {} : { tickMs }),
   };
+}
+
+function callouts(value: unknown): readonly string[] {
+  return array("callouts", value, LIMITS.callouts).map((name, i) => {
+    const text = string(`callouts[${i}]`, name, 64);
+    if (!/^[A-Za-z][A-Za-z0-9_-]*$/.test(text)) refuse(`callouts[${i}]: ${show(text)} is no name`);
+    return text;
+  });
 }
 
 function bodies(value: unknown): NonNullable<Manifest["bodies"]> {

@@ -26,6 +26,8 @@ export class FilterPlan implements PreparedFilter {
   /** Equal for filters that may share an instance. */
   readonly key: string;
   readonly headers: readonly HeaderName[];
+  /** The authority that each call-out target means. */
+  readonly callouts: readonly string[];
   /** 1 for each slot that may be read or written. */
   readonly readsRequest: Uint8Array;
   readonly readsResponse: Uint8Array;
@@ -57,8 +59,10 @@ export class FilterPlan implements PreparedFilter {
     this.places = places;
     const { name, sha256, failurePolicy, memoryPages } = ref;
     const text = Array.from(ref.config, (b) => String.fromCharCode(b)).join("");
+    const allowed = ref.callouts ?? {};
+    this.callouts = (manifest.callouts ?? []).map((target) => allowed[target] ?? "");
     const limits = [fuelPerHook, memoryPages, ref.cpuPercent ?? 0];
-    this.key = JSON.stringify([name, sha256, failurePolicy, limits, text]);
+    this.key = JSON.stringify([name, sha256, failurePolicy, limits, allowed, text]);
     this.headers = manifest.headers.map(headerName);
     const mask = (slots: readonly number[]) => {
       const bits = new Uint8Array(manifest.headers.length);

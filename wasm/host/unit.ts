@@ -5,6 +5,7 @@ import { Backoff } from "../../src/core/clock.ts";
 import type { Exchange } from "../../src/core/exchange.ts";
 import {
   type BodyPiece,
+  type CalloutAnswer,
   CONTINUE,
   FAILED,
   HOOK_ATTEMPT,
@@ -17,12 +18,13 @@ import {
   HOOK_RESPONSE,
   HOOK_RESPONSE_BODY,
   type Outcome,
+  PAUSED,
   REPLY,
   type Verdict,
 } from "../../src/core/filter.ts";
 import { errorText } from "../../src/core/errors.ts";
 import type { ResponseHead } from "../../src/core/head.ts";
-import { ACTION_REPLY, type Manifest } from "../abi.ts";
+import { ACTION_PAUSE, ACTION_REPLY, type Manifest } from "../abi.ts";
 import { CpuBudget, DEFAULT_CPU_PERCENT } from "./budget.ts";
 import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./hostcalls.ts";
@@ -116,9 +118,10 @@ export class FilterUnit {
     try {
       const action = guest.request(x);
       if (startedMs >= 0) this.#sampled(startedMs, guest);
-      return action === ACTION_REPLY ? REPLY : CONTINUE;
+      return action === 0 ? CONTINUE : verdictOf(action, x);
     } catch (thrown) {
       // what a filter did before it failed is undone
+      x.callout = null;
       request.edits.length = edits;
       request.newPath = newPath;
       request.newAuthority = newAuthority;
@@ -179,6 +182,24 @@ export class FilterUnit {
       x.choice = choice;
       x.attemptTimeoutMs = attemptTimeoutMs;
     });
+  }
+
+  /** As `request`, with the answer to what the filter asked. */
+  callout(x: Exchange, context: number, answer: CalloutAnswer): Verdict {
+    const { request } = x;
+    const edits = request.edits.length;
+    const { newPath, newAuthority } = request;
+    let action = 0;
+    const ran = this.#quietly("onCallout", (guest) => {
+      action = guest.callout(x, context, answer);
+    }, () => {
+      request.edits.length = edits;
+      request.newPath = newPath;
+      request.newAuthority = newAuthority;
+      x.callout = null;
+      x.local = null;
+    });
+    return ran ? verdictOf(action, x) : this.#unavailable(x);
   }
 
   body(x: Exchange, isResponse: boolean, piece: BodyPiece, last: boolean): Verdict {
@@ -349,6 +370,13 @@ export class FilterUnit {
     x.filterError = `filter "${this.plan.ref.name}" failed: ${this.counts.lastError}`;
     return FAILED;
   }
+}
+
+/** What a hook's action means; a call-out that it does not wait for is not made. */
+function verdictOf(action: number, x: Exchange): Verdict {
+  if (action === ACTION_PAUSE) return PAUSED;
+  x.callout = null;
+  return action === ACTION_REPLY ? REPLY : CONTINUE;
 }
 
 /** The median of the newest timed calls: the first ones, which compile, and pauses do not move it. */

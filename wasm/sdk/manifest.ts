@@ -33,6 +33,7 @@ export class ManifestBuilder {
   };
   readonly bodyHooks = new Set<HeadName>();
   replacesBodies = false;
+  readonly #callouts: string[] = [];
 
   /** The slot of a header. */
   header(name: string): number {
@@ -77,6 +78,17 @@ export class ManifestBuilder {
     if (same >= 0) return same;
     if (this.#edits.length >= LIMITS.edits) throw new Error(`more than ${LIMITS.edits} edits`);
     return this.#edits.push({ head, op, header, value }) - 1;
+  }
+
+  /** The slot of a call-out target. */
+  callout(name: string): number {
+    if (!/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) throw new Error(`"${name}" is not a target's name`);
+    const known = this.#callouts.indexOf(name);
+    if (known >= 0) return known;
+    if (this.#callouts.length >= LIMITS.callouts) {
+      throw new Error(`more than ${LIMITS.callouts} targets of call-outs`);
+    }
+    return this.#callouts.push(name) - 1;
   }
 
   /** The slot of a configuration key; it may be declared twice in the same way. */
@@ -127,6 +139,7 @@ export class ManifestBuilder {
       edits: this.#edits,
       config: this.#config,
       metrics: this.#metrics,
+      ...(this.#callouts.length === 0 ? {} : { callouts: this.#callouts }),
       ...(this.bodyHooks.size === 0 ? {} : {
         bodies: Object.fromEntries(
           [...this.bodyHooks].map((head) => [

@@ -32,6 +32,11 @@ export const HOOKS: Readonly<
     params: [["length", "i32"], ["last", "bool"]],
     returns: ["Action", "i32"],
   },
+  onCallout: {
+    hook: "callout",
+    params: [["context", "i32"], ["status", "i32"], ["length", "i32"]],
+    returns: ["Action", "i32"],
+  },
   onTick: { hook: "tick", params: [], returns: ["void"] },
   onConnection: { hook: "connection", params: [], returns: ["Action", "i32"] },
   onConnectionEnd: {
@@ -43,7 +48,7 @@ export const HOOKS: Readonly<
 };
 
 /** What a literal argument becomes. */
-export type Arg = "reads" | "writes" | "text" | "key" | "any";
+export type Arg = "callout" | "reads" | "writes" | "text" | "key" | "any";
 
 /** SDK functions with arguments that the transform replaces. */
 export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
@@ -72,6 +77,9 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "shared.take": ["text", "any", "any", "any"],
   "shared.add": ["text", "any"],
   "body.replaceText": ["text"],
+  "callout.start": ["callout", "text", "text", "text", "any", "any"],
+  "callout.header": ["text", "text"],
+  "callout.responseHeader": ["text"],
   "chooseEndpoint": ["text", "text", "any"],
   "log.debug": ["text"],
   "log.info": ["text"],

@@ -351,6 +351,11 @@ export class FilterTransform {
         if (literal !== null) args[i] = this.#text(file, arg, literal);
         return;
       }
+      if (kind === "callout") {
+        if (literal === null) throw new Error("a call-out's target must be a literal");
+        args[i] = parseExpression(this.#api, String(this.#manifest.callout(literal)), arg.range);
+        return;
+      }
       if (kind === "key") {
         const slot = literal === null ? -1 : this.#manifest.fieldSlot(literal);
         if (slot < 0) throw new Error("the key must be one that config.…() declares, in quotes");

@@ -19,6 +19,7 @@ export function refOf(
     failurePolicy: row.failurePolicy,
     fuelPerHook: row.fuelPerHook,
     memoryPages: row.memoryPages,
+    ...(Object.keys(row.callouts).length === 0 ? {} : { callouts: row.callouts }),
     ...(row.cpuPercent === 0 ? {} : { cpuPercent: row.cpuPercent }),
   };
 }

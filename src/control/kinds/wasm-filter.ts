@@ -30,6 +30,8 @@ export interface WasmFilterRow {
   readonly fuelPerHook: number;
   readonly memoryPages: number;
   readonly cpuPercent: number;
+  /** Services that it may ask: its own name for each, and host:port. */
+  readonly callouts: Readonly<Record<string, string>>;
 }
 
 export function wasmFilterRow(r: Resource): WasmFilterRow {
@@ -68,6 +70,7 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
       : "closed",
     fuelPerHook: limits.at("fuelPerHook").intOr(0, 1, Number.MAX_SAFE_INTEGER),
     memoryPages: limits.at("memoryPages").intOr(0, 1, 65_536),
+    callouts: calloutsAt(spec.at("callouts")),
     cpuPercent: limits.at("cpuPercent").intOr(0, 1, 100),
   };
 }
@@ -79,6 +82,15 @@ function signatureAt(field: Field): Uint8Array | null {
   } catch {
     return field.fail("is not an Ed25519 signature: 64 bytes as base64");
   }
+}
+
+function calloutsAt(field: Field): Readonly<Record<string, string>> {
+  const callouts = field.strings();
+  for (const [name, authority] of Object.entries(callouts)) {
+    if (/^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$/.test(authority)) continue;
+    field.at(name).fail("is not a service as host:port");
+  }
+  return { ...callouts };
 }
 
 /** The order in which filters of one target run. */

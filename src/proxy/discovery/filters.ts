@@ -250,9 +250,10 @@ export class FilterStore {
 export function keyOf(ref: FilterRef): string {
   const { name, sha256, size, failurePolicy, fuelPerHook, memoryPages, config } = ref;
   const cpu = ref.cpuPercent ?? 0;
+  const asks = JSON.stringify(ref.callouts ?? {});
   const settings = latin1(config, 0, config.length);
   // the same module, signed anew, may be taken where it was refused
   const signed = ref.signature === undefined ? "" : latin1(ref.signature, 0, ref.signature.length);
-  return [name, sha256, signed, size, failurePolicy, fuelPerHook, memoryPages, cpu, settings]
+  return [name, sha256, signed, size, failurePolicy, fuelPerHook, memoryPages, cpu, asks, settings]
     .join("|");
 }

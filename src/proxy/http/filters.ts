@@ -4,33 +4,43 @@
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import {
+  type Callouts,
   CONTINUE,
   HOOK_END,
   HOOK_REQUEST,
   HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
   HOOK_RESPONSE_BODY,
+  PAUSED,
 } from "../../core/filter.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { filterBodies } from "./body-filters.ts";
 import { replyLocally } from "./local-reply.ts";
+import { Paused, type Proceed } from "./paused.ts";
 import { NOTHING_MORE } from "./sinks.ts";
 
 const HOOK_BODIES = HOOK_REQUEST_BODY | HOOK_RESPONSE_BODY;
 
 /** Request filters. The route has set `x.chain`. */
-export function requestFilters(inner: HttpService): HttpService {
+export function requestFilters(callouts: Callouts | null, inner: HttpService): HttpService {
+  const proceed: Proceed = (x, reply, verdict) => {
+    if (verdict === CONTINUE) {
+      const hasBodies = (x.chain.hooks & HOOK_BODIES) !== 0;
+      return hasBodies ? filterBodies(x, reply, inner) : inner(x, reply);
+    }
+    if (x.local !== null) replyLocally(x.local, reply);
+    else reply.fail(new MeshError("filter", x.filterError));
+    return NOTHING_MORE;
+  };
   return (x, reply) => {
     const { chain } = x;
     if (chain.hooks === 0) return inner(x, reply);
     x.filtered = true;
     const verdict = (chain.hooks & HOOK_REQUEST) === 0 ? CONTINUE : chain.requestHead(x);
-    if (verdict === CONTINUE) {
-      return (chain.hooks & HOOK_BODIES) === 0 ? inner(x, reply) : filterBodies(x, reply, inner);
-    }
-    if (x.local !== null) replyLocally(x.local, reply);
-    else reply.fail(new MeshError("filter", x.filterError));
-    return NOTHING_MORE;
+    if (verdict !== PAUSED) return proceed(x, reply, verdict);
+    const paused = new Paused(x, reply, callouts, proceed);
+    paused.begin();
+    return paused;
   };
 }
 

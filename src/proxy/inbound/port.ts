@@ -3,6 +3,7 @@
 
 import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnectTo, Driver, PeerTls } from "../../core/driver.ts";
+import type { Callouts } from "../../core/filter.ts";
 import type { Labels } from "../../core/sheet.ts";
 import {
   type Authorization,
@@ -30,6 +31,8 @@ export interface InboundOptions {
   readonly maxInFlight: number;
   readonly inFlight: { count: number };
   readonly maxHeadBytes: number;
+  /** Asks other services for filters. */
+  readonly callouts?: Callouts;
 }
 
 /** The policy's answer for one client. */

@@ -73,7 +73,7 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
     (inner) => route(standing, inner),
     // Tells the application who asks, and nobody else can.
     (inner) => clientIdentity(standing, inner),
-    (inner) => requestFilters(inner),
+    (inner) => requestFilters(port.options.callouts ?? null, inner),
     (inner) => responseFilters(inner),
     // The application.
     (x, reply) => port.client.dispatch(x, reply),

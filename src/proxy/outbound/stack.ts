@@ -3,7 +3,7 @@
 
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, HttpService } from "../../core/exchange.ts";
-import { NO_FILTERS } from "../../core/filter.ts";
+import { type Callouts, NO_FILTERS } from "../../core/filter.ts";
 import { isFailure } from "../../model/route.ts";
 import { connectionFilters } from "../http/connection-filters.ts";
 import { endFilters, requestFilters } from "../http/filters.ts";
@@ -25,6 +25,8 @@ export interface OutboundOptions {
   readonly maxInFlight: number;
   readonly inFlight: { count: number };
   readonly random: () => number;
+  /** Asks other services for filters. */
+  readonly callouts?: Callouts;
 }
 
 /** The service of one target. What ends an exchange is told to the first layer, whichever way it ends. */
@@ -48,7 +50,7 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
     // Chooses the route; from here on its filters, time-out and classes are known.
     (inner) => route(target, inner),
     // Request filters: once, before any attempt.
-    (inner) => requestFilters(inner),
+    (inner) => requestFilters(o.callouts ?? null, inner),
     // Time-out, retries, response filters.
     (inner) => attempts(target, driver, o.replayMaxBytes, inner),
     // One attempt: an endpoint, its connection, the wire.

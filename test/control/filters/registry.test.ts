@@ -10,7 +10,11 @@ import { BAD, filter, setUp, SHA1, SHA2, SHA_BAD, V1, V2, wasm, WEB } from "./re
 
 test("a filter whose file has the configured digest is served with its settings", async () => {
   const t = await setUp({
-    yaml: filter(SHA1, "  failurePolicy: Open\n  limits: { fuelPerHook: 7, memoryPages: 3 }\n"),
+    yaml: filter(
+      SHA1,
+      "  failurePolicy: Open\n  limits: { fuelPerHook: 7, memoryPages: 3, cpuPercent: 9 }\n" +
+        "  callouts: { auth: auth.shop:80 }\n",
+    ),
   });
   assert.equal(t.registry.refs(WEB, null), [{
     name: "retry",
@@ -20,6 +24,8 @@ test("a filter whose file has the configured digest is served with its settings"
     failurePolicy: "open",
     fuelPerHook: 7,
     memoryPages: 3,
+    cpuPercent: 9,
+    callouts: { auth: "auth.shop:80" },
   }]);
   const state = t.one();
   assert.equal([state?.state, state?.reason, state?.served?.sha256], ["serving", "", SHA1]);

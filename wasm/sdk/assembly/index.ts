@@ -4,6 +4,7 @@
 export * from "./text";
 export * from "./http";
 export * from "./body";
+export * from "./callout";
 export * from "./config";
 export * from "./metrics";
 export * from "./world";
