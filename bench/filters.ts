@@ -1,6 +1,6 @@
 // What filters add to a request: the same policy (two headers read, one set, one counted, a decision
 // on retries) in plain JavaScript and as a filter, with and without fuel; five filters in a chain;
-// what an instance takes to make. All variants run in turn, round by round, on the same heads; the
+// what an instance takes to make; 200 swaps under load. All variants run in turn, round by round, on the same heads; the
 // ratios are the figures to trust.
 
 import { pathToFileURL } from "node:url";
@@ -10,13 +10,15 @@ import type { Exchange } from "../src/core/exchange.ts";
 import {
   CONTINUE,
   type FilterChain,
+  HOOK_END,
   HOOK_OUTCOME,
+  HOOK_RESPONSE,
   NO_FILTERS,
   type Outcome,
 } from "../src/core/filter.ts";
 import { headerName } from "../src/core/head.ts";
 import { SILENT } from "../src/core/log.ts";
-import { get, moduleBytes, refTo } from "../test/wasm/support.ts";
+import { get, moduleBytes, refTo, responseHead } from "../test/wasm/support.ts";
 import { readConfig } from "../wasm/host/config.ts";
 import { Guest } from "../wasm/host/guest.ts";
 import { readManifest } from "../wasm/host/manifest.ts";
@@ -26,6 +28,8 @@ import { COMPILE_OPTIONS, describe, FilterPlan } from "../wasm/host/plan.ts";
 import { rewriteModule } from "../wasm/host/rewrite.ts";
 import { Chain } from "../wasm/host/chain.ts";
 import { FilterUnit, SAMPLES_KEPT } from "../wasm/host/unit.ts";
+import { share } from "./support/filter-share.ts";
+import { swaps } from "./support/filter-swaps.ts";
 import { machine, median, table } from "./support/table.ts";
 
 const USAGE = `Usage: npm run bench -- filters [flags]
@@ -109,6 +113,7 @@ function chainOf(...plans: readonly FilterPlan[]): FilterChain {
 }
 
 const outcome: Outcome = { status: 200, error: 0, elapsedMs: 1 };
+const answer = responseHead(200, { "content-type": "application/json", "x-powered-by": "x" });
 let failed = 0;
 
 /** Nanoseconds per request of one chain. */
@@ -119,6 +124,11 @@ function time(chain: FilterChain, exchanges: readonly Exchange[], requests: numb
     x.request.edits.length = 0;
     failed += chain.requestHead(x);
     if ((chain.hooks & HOOK_OUTCOME) !== 0 && chain.attemptOutcome(x, outcome) !== -1) failed++;
+    if ((chain.hooks & HOOK_RESPONSE) !== 0) {
+      answer.edits.length = 0;
+      failed += chain.responseHead(x, answer);
+    }
+    if ((chain.hooks & HOOK_END) !== 0) chain.end(x, 200, 1);
   }
   return (performance.now() - startedMs) * 1e6 / requests;
 }
@@ -188,6 +198,8 @@ export async function filters(argv: readonly string[]): Promise<number> {
     fuelRatio: against("compute", "compute, no fuel"),
     instantiateUs: median(made),
     idleKiB,
+    ...await share((ns.get("five filters") ?? NaN) / 1000),
+    ...await swaps(),
   };
   if (values.json) {
     console.log(JSON.stringify({ bench: "filters", machine: machine(), rounds, figures }));
@@ -199,11 +211,12 @@ export async function filters(argv: readonly string[]): Promise<number> {
     ));
     console.log(table(
       ["figure", ""],
-      Object.entries(figures).map(([name, value]) => [name, value.toFixed(3)]),
+      Object.entries(figures).map(([name, value]) => [name, value?.toFixed(3) ?? "–"]),
     ));
   }
-  if (failed === 0) return 0;
-  console.error(`bench: ${failed} calls did not go on as they should; the figures mean nothing`);
+  const wrong = failed + figures.swapFailures;
+  if (wrong === 0) return 0;
+  console.error(`bench: ${wrong} calls did not go on as they should; the figures mean nothing`);
   return 1;
 }
 
