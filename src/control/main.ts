@@ -17,6 +17,7 @@ import { serveHttp } from "../runtime/http-server.ts";
 import { exit, onStopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
 import { commandLine, writeLine } from "../runtime/stdio.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
+import { SourceMap, withPositions } from "../../wasm/host/source-map.ts";
 import { type FilterKey, readPublicKeys, requireSignature } from "../../wasm/host/signature.ts";
 import { createAdminApp } from "./admin/app.ts";
 import { type Assets, loadAssets } from "./admin/assets.ts";
@@ -86,6 +87,10 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       stateDir,
       inspector: createInspector(),
       signatures: await signatureCheck(files, flags.filterKeys ?? null),
+      readMap: (text, place) => {
+        const map = SourceMap.parse(text, place);
+        return (reason) => withPositions(reason, map);
+      },
       clock,
       counters,
       log: log.with("filters"),

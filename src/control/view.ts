@@ -58,6 +58,7 @@ export function adminState(deps: ViewDeps): AdminState {
     pods: () => meshedPods(mesh),
     problems: () => [...deps.folderProblems(), ...filterProblems(mesh, registry)],
     counters: () => counters,
+    explain: (sha256, reason) => registry.maps.explain(sha256, reason),
     notReady: deps.notReady,
     subscribe: (changed) => changes.subscribe(changed),
     rollout: (name, module) => registry.rollout(name, module),

@@ -13,6 +13,8 @@ export interface AdminState {
   /** What is wrong now while the last good state is served: unreadable files, refused objects. */
   problems(): readonly Problem[];
   counters(): ControlCounters;
+  /** A reason that a proxy told of a filter's module, made readable; absent: it stays as it is. */
+  explain?(sha256: string, reason: string): string;
   /** Why the control plane cannot serve yet, in one line, or null once it can. */
   notReady(): string | null;
   /** Calls after any of the values changed; may be called for nothing. The result ends it. */

@@ -35,6 +35,7 @@ export function buildView(
   const toWall = (ms: number | null) => (ms === null ? null : wallMs - (nowMs - ms));
   const edges = traffic.edges();
   const filters = state.filters();
+  const explain = (sha256: string, reason: string) => state.explain?.(sha256, reason) ?? reason;
   return {
     at: wallMs,
     total: {
@@ -46,7 +47,7 @@ export function buildView(
     services: services.map((service) => serviceView(service, traffic, loads)),
     edges,
     proxies: [...proxies.values()].map((proxy) => proxyView(proxy, toWall(proxy.seenMs))),
-    filters: filters.map((filter) => filterView(filter, proxies)),
+    filters: filters.map((filter) => filterView(filter, proxies, explain)),
     problems: state.problems().map(({ source, message }) => ({ source, message })),
   };
 }
@@ -207,10 +208,16 @@ function proxyView({ pod, state, why, stats }: ScrapedProxy, seenAt: number | nu
 function filterView(
   filter: FilterState,
   proxies: ReadonlyMap<string, ScrapedProxy>,
+  explain: (sha256: string, reason: string) => string,
 ): FilterView {
   const running = [...proxies].flatMap(([proxy, { stats }]) =>
     (stats?.filters ?? []).filter(({ name }) => name === filter.name)
-      .map(({ name: _, ...load }) => ({ proxy, ...load, current: isCurrent(load) }))
+      .map(({ name: _, ...load }) => ({
+        proxy,
+        ...load,
+        lastError: load.lastError === "" ? "" : explain(load.sha256, load.lastError),
+        current: isCurrent(load),
+      }))
   );
   const sum = (loads: typeof running, of: (load: (typeof running)[number]) => number) =>
     loads.reduce((total, load) => total + of(load), 0);

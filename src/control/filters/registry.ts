@@ -19,6 +19,7 @@ import { MAX_MODULE_BYTES } from "../../api/filter-ref.ts";
 import { checkModule, ModuleStore, type StoredModule } from "./module-store.ts";
 import { refOf } from "./ref.ts";
 import { Rollouts } from "./rollouts.ts";
+import { type MapReader, SourceMaps } from "./source-maps.ts";
 import { readSignatureBeside } from "./signature-file.ts";
 
 /** Builds of one filter that are shown and can be rolled out again. */
@@ -53,6 +54,8 @@ export interface FilterRegistryDeps {
   readonly inspector: ModuleInspector | null;
   /** Null: modules need no signature. */
   readonly signatures?: SignatureCheck | null;
+  /** For the lines of traps; absent: they stay byte offsets. */
+  readonly readMap?: MapReader;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Logger;
@@ -62,6 +65,8 @@ export interface FilterRegistryDeps {
 export class FilterRegistry implements FilterSource {
   readonly #deps: FilterRegistryDeps;
   readonly #store: ModuleStore;
+  /** For the reasons of traps that proxies tell. */
+  readonly maps: SourceMaps;
   readonly #rollouts: Rollouts;
   readonly #entries = new Map<string, Entry>();
   readonly #inspected = new Set<string>();
@@ -74,6 +79,7 @@ export class FilterRegistry implements FilterSource {
     this.#deps = deps;
     this.#rollouts = rollouts;
     this.#store = new ModuleStore(deps.stateDir, () => this.#digestsInUse());
+    this.maps = new SourceMaps(deps.files, deps.readMap ?? null, deps.log);
     this.#endCluster = deps.cluster.subscribe(() => this.#sync());
     this.#sync();
   }
@@ -320,6 +326,7 @@ export class FilterRegistry implements FilterSource {
     const module = await this.#store.add(bytes, row.file.slice(row.file.lastIndexOf("/") + 1));
     entry.fileSha256 = module.state.sha256;
     await this.#readSignature(entry, path, module);
+    await this.maps.note(module.state.sha256, path, row.file);
     return module;
   }
 

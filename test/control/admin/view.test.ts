@@ -153,6 +153,20 @@ test("a filter's mean time is weighted by calls, and only its own figures count"
   assert.equal(after?.running.map(({ current }) => current), [true, false, true]);
 });
 
+test("the reason of a trap is shown as the control plane explains it", async () => {
+  const { state, say, round, view } = setUp();
+  state.filterList = [filter("retry", "a", "ab")];
+  const load = { name: "retry", sha256: digest("a"), calls: 1, nsPerCall: 1, traps: 1 };
+  const trapped = { ...load, fuelExhausted: 0, lastError: "in f (byte 0x5)", state: "ready" };
+  say(LOAD, "", { ...NO_STATS, filters: [trapped] });
+  await round();
+  assert.is(view().filters[0]?.running[0]?.lastError, "in f (byte 0x5)");
+  Object.assign(state, {
+    explain: (sha256: string, reason: string) => `${sha256.slice(0, 2)} ${reason} at a.ts:1:1`,
+  });
+  assert.is(view().filters[0]?.running[0]?.lastError, "aa in f (byte 0x5) at a.ts:1:1");
+});
+
 test("a proxy that is away keeps its figures and says when it was seen", async () => {
   const { http, round, view } = setUp();
   await round();

@@ -8,6 +8,7 @@ import { Cluster } from "../../../src/control/cluster.ts";
 import { Counters } from "../../../src/control/counters.ts";
 import { FilterRegistry } from "../../../src/control/filters/registry.ts";
 import { memoryStateDir, type StateDir } from "../../../src/control/state-dir.ts";
+import { SourceMap, withPositions } from "../../../wasm/host/source-map.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 import { apply } from "../support/mesh-fixture.ts";
@@ -67,6 +68,10 @@ export async function setUp(options: {
     stateDir: state,
     inspector,
     signatures: options.signatures ?? null,
+    readMap: (text, place) => {
+      const map = SourceMap.parse(text, place);
+      return (reason) => withPositions(reason, map);
+    },
     clock,
     counters,
     log: createLogger({

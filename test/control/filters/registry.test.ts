@@ -224,4 +224,22 @@ test("GetModule streams a module in pieces of at most 64 KiB", async () => {
   t.registry.close();
 });
 
+test("a trap is told with the line of its source where the map lies beside the module", async () => {
+  const map = { version: 3, sources: ["../retry/assembly/index.ts"], names: [], mappings: "IAAA" };
+  const t = await setUp({ module: null });
+  t.files.write("/build/retry.wasm.map", new TextEncoder().encode(JSON.stringify(map)));
+  await t.edit(V1);
+  const reason = "onEnd trapped: unreachable, in index/onEnd (byte 0x5 of the module, from 0x4)";
+  assert.is(
+    t.registry.maps.explain(SHA1, reason),
+    "onEnd trapped: unreachable, in index/onEnd at retry/assembly/index.ts:1:1",
+  );
+  assert.is(t.registry.maps.explain(SHA2, reason), reason, "a build without a map");
+  t.files.write("/build/retry.wasm.map", new TextEncoder().encode("{"));
+  await t.edit(V2);
+  assert.is(t.registry.maps.explain(SHA2, reason), reason);
+  assert.ok(t.lines.some((l) => /build\/retry\.wasm\.map is not read/.test(l)), t.lines.join());
+  t.registry.close();
+});
+
 test.run();
