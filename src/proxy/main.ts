@@ -5,7 +5,6 @@ import { delay } from "../core/clock.ts";
 import { formatSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import type { FilterRef, FilterStats } from "../core/filter.ts";
-import type { SignatureCheck } from "../core/signature.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import { createTimer } from "../core/timers.ts";
 import type { Watch } from "../core/watch.ts";
@@ -26,7 +25,7 @@ import {
 } from "../runtime/process.ts";
 import { openSecrets } from "../runtime/secrets.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
-import { readPublicKeys, requireSignature } from "../../wasm/host/signature.ts";
+import { signatureCheck } from "../../wasm/host/signature.ts";
 import { createProxyAdmin } from "./admin.ts";
 import { backoffOf, ConfigError, parseConfig, type ProxyConfig } from "./config.ts";
 import { PROXY_ENV } from "./config/names.ts";
@@ -65,7 +64,9 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     (typeof clients)[0],
   ];
   const engine = createEngine({ clock, log: log.with("filter"), after: timersOf(driver) });
-  const signatures = await signatureCheck(config.filterKeys);
+  const signatures = await signatureCheck(config.filterKeys).catch((e: unknown) => {
+    throw new ConfigError([`TULLE_PROXY_FILTER_KEYS: ${errorText(e)}`]);
+  });
   const keeper = keepCredentials({
     identity,
     secrets,
@@ -369,16 +370,6 @@ function filterStats(stats: readonly FilterStats[], status: readonly FilterStatu
 
 async function firstCertificate(credentials: Watch<Credentials | null>): Promise<void> {
   while (credentials.value === null) await credentials.changed(null);
-}
-
-/** What each module must pass before it is fetched; null: nothing. */
-async function signatureCheck(keys: string | null): Promise<SignatureCheck | null> {
-  if (keys === null) return null;
-  try {
-    return requireSignature(await readPublicKeys(keys));
-  } catch (e) {
-    throw new ConfigError([`TULLE_PROXY_FILTER_KEYS: ${errorText(e)}`]);
-  }
 }
 
 /** The pod that the context token names (`{"ns":…,"pod":…}`), or nothing. */

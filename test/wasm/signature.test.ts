@@ -7,6 +7,7 @@ import {
   readPrivateKey,
   readPublicKeys,
   requireSignature,
+  signatureCheck,
   signerOf,
   signModule,
 } from "../../wasm/host/signature.ts";
@@ -104,6 +105,12 @@ test("requireSignature() names what is missing", async () => {
     await failure(check(SHA, foreign)),
     /not made by a key that is trusted \([0-9a-f]{8}\)/,
   );
+});
+
+test("signatureCheck() is nothing without keys", async () => {
+  assert.is(await signatureCheck(null), null);
+  assert.match(await failure(signatureCheck("nonsense!")), /neither in a PEM/);
+  await (await signatureCheck(ours.publicPem))?.(SHA, await signModule(key, SHA));
 });
 
 test("parseSignature() reads what signatureText() writes, and nothing else", async () => {

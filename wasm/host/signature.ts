@@ -120,6 +120,11 @@ export function requireSignature(keys: readonly FilterKey[]): SignatureCheck {
   };
 }
 
+/** Verifies by the keys of `text`; null: by none, everything passes. */
+export async function signatureCheck(text: string | null): Promise<SignatureCheck | null> {
+  return text === null ? null : requireSignature(await readPublicKeys(text));
+}
+
 function message(sha256: string): Uint8Array<ArrayBuffer> {
   return join(new TextEncoder().encode(DOMAIN), hex(sha256));
 }
