@@ -33,6 +33,7 @@ import { type Credentials, keepCredentials } from "./credentials.ts";
 import type { FilterStatus } from "./discovery/filters.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
 import { createStaticDiscovery } from "./discovery/static.ts";
+import { hostSeries } from "./filter-series.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import { outboundAccept } from "./outbound/accept.ts";
@@ -142,7 +143,10 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
       metrics,
       targets,
       ready: () => ready && !draining.active,
-      filterSeries: () => engine.series(),
+      filterSeries: () => [
+        ...engine.series(),
+        ...hostSeries(engine.stats(), discovery.filterStatus()),
+      ],
       filterStats: () => filterStats(engine.stats(), discovery.filterStatus()),
       process: processUsage,
       now: () => driver.now,
@@ -280,7 +284,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
       metrics,
       targets,
       ready: () => !draining.active,
-      filterSeries: () => engine.series(),
+      filterSeries: () => [...engine.series(), ...hostSeries(engine.stats(), [])],
       filterStats: () => engine.stats().map((stats) => ({ ...stats, state: "serving" })),
       process: processUsage,
       now: () => driver.now,

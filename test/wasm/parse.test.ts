@@ -154,6 +154,16 @@ const REFUSED: readonly (readonly [what: string, module: Uint8Array, reason: Reg
     /"sideDoors" is not known to tulle_abi_1/,
   ],
   [
+    "a metric with the host's prefix",
+    outcomeModule(ZERO, {
+      manifest: {
+        ...EMPTY,
+        metrics: [{ kind: "counter", name: "host_a", help: "", labels: [], bounds: [] }],
+      },
+    }),
+    /host_… is what the host counts itself/,
+  ],
+  [
     "a slot that is none",
     outcomeModule(ZERO, { manifest: { ...EMPTY, reads: { request: [0], response: [] } } }),
     /reads.request\[0\]: 0 is not a whole number below 0/,

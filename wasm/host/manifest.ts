@@ -183,6 +183,7 @@ function metric(at: string, value: unknown, config: readonly ConfigField[]): Man
   const m = object(at, value, ["kind", "name", "help", "labels", "bounds"]);
   const name = string(`${at}.name`, m.name, 128);
   if (!/^[a-z][a-z0-9_]*$/.test(name)) refuse(`${at}.name: ${show(name)} is not a metric name`);
+  if (name.startsWith("host_")) refuse(`${at}.name: host_… is what the host counts itself`);
   const kind = oneOf(`${at}.kind`, m.kind, ["counter", "gauge", "histogram"] as const);
   const labels = array(`${at}.labels`, m.labels, LIMITS.labels).map((l, i) =>
     label(`${at}.labels[${i}]`, l, config)
