@@ -170,7 +170,14 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: false,
     hint: "the ABI is read by host and guest: it stands alone",
   },
-  ...["testing", "testing-clock", "testing-filter", "testing-heads", "testing-results"].map((
+  ...[
+    "testing",
+    "testing-callouts",
+    "testing-clock",
+    "testing-filter",
+    "testing-heads",
+    "testing-results",
+  ].map((
     file,
   ): ImportRow => ({
     files: `wasm/sdk/${file}.ts`,

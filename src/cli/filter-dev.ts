@@ -19,7 +19,7 @@ import { createScreen, type Screen } from "./demo-screen.ts";
 import { until } from "./demo-time.ts";
 import { DemoViews } from "./demo-views.ts";
 import { watchFilters } from "./demo-watch.ts";
-import { CliError, EXIT_CONFIG } from "./failure.ts";
+import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import { createCompiler } from "./filter-compiler.ts";
 import {
   chosenFilters,
@@ -43,6 +43,12 @@ export const filterDevCommand: Command = {
   flags: [
     FILTERS_FLAG,
     { name: "--config", value: "FILE.json", summary: "The filter's configuration" },
+    {
+      name: "--callout",
+      value: "NAME=HOST:PORT",
+      repeat: true,
+      summary: "A service that it asks, such as auth=vote:8080",
+    },
     { name: "--service", value: "NAME", summary: `In front of ${SERVICES.join(", ")} (catalogue)` },
     { name: "--duration", value: "TIME", summary: "End after this time (until Ctrl-C)" },
     { name: "--net", value: "A.B", summary: "First half of the pods' addresses (127.77)" },
@@ -62,6 +68,8 @@ interface Plan {
   readonly folder: string;
   readonly service: string;
   readonly config: unknown;
+  /** Services by the names that the filter has for them. */
+  readonly callouts: Readonly<Record<string, string>>;
 }
 
 async function dev(flags: Flags, terminal: Terminal): Promise<number> {
@@ -72,6 +80,7 @@ async function dev(flags: Flags, terminal: Terminal): Promise<number> {
     throw new CliError(`--service ${quote(service)} is not one of ${SERVICES.join(", ")}`);
   }
   const config = await readConfig(flags.text("--config"));
+  const callouts = calloutsOf(flags.all("--callout"));
   const options = meshOptions(flags);
   const compiler = createCompiler();
   const first = await compileFilter(compiler, folder, name);
@@ -95,7 +104,7 @@ async function dev(flags: Flags, terminal: Terminal): Promise<number> {
   const onExit = () => mesh.children.kill();
   process.on("exit", onExit);
   try {
-    const plan: Plan = { name, folder, service, config };
+    const plan: Plan = { name, folder, service, config, callouts };
     await install(mesh, plan, first);
     welcome(mesh, plan, screen);
     mesh.go(options.rate);
@@ -135,7 +144,7 @@ async function dev(flags: Flags, terminal: Terminal): Promise<number> {
 
 /** Puts the filter in front of its service, and waits until the proxies run it. */
 async function install(mesh: DemoMesh, plan: Plan, built: CompiledFilter): Promise<void> {
-  const { name, service, config } = plan;
+  const { name, service, config, callouts } = plan;
   // the demo has filters of its own: one of the same name makes room
   const filters = join(mesh.folders.mesh, "filters.yaml");
   const documents = (await readFile(filters, "utf8")).split(/^---$/m);
@@ -154,6 +163,7 @@ async function install(mesh: DemoMesh, plan: Plan, built: CompiledFilter): Promi
         order: 100,
         module: { sha256: built.sha256, file: `../../filters/build/${name}.dev.wasm` },
         ...(config === null ? {} : { config }),
+        ...(Object.keys(callouts).length === 0 ? {} : { callouts }),
         failurePolicy: "Open",
       },
     }),
@@ -210,6 +220,14 @@ async function show(
       `${name}: ${map === null ? trapped.lastError : withPositions(trapped.lastError, map)}`,
     );
   }
+}
+
+function calloutsOf(given: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(given.map((text) => {
+    const [, name = "", service = ""] = /^([^=]+)=([^=]+:\d+)$/.exec(text) ?? [];
+    if (name === "") throw usageError(`--callout ${quote(text)} is not NAME=HOST:PORT`);
+    return [name, service];
+  }));
 }
 
 async function readConfig(path: string | null): Promise<unknown> {

@@ -8,6 +8,7 @@ import { createInspector } from "../../wasm/host/inspect.ts";
 import { type ParsedModule, parseModule } from "../../wasm/host/parse.ts";
 import { DEFAULT_FUEL_PER_HOOK, DEFAULT_MEMORY_PAGES } from "../../wasm/host/rewrite.ts";
 import { positionText } from "../../wasm/host/source-map.ts";
+import { calloutTargets } from "../../wasm/sdk/testing-callouts.ts";
 import { TestFilter } from "../../wasm/sdk/testing-filter.ts";
 import type { Command } from "./command.ts";
 import { CliError, EXIT_CONFIG, EXIT_FAILURE, usageError } from "./failure.ts";
@@ -61,6 +62,8 @@ interface Inspection {
   /** Why a proxy refuses it; null: it loads it. */
   readonly refused: string | null;
   readonly info: ModuleInfo | null;
+  /** Services that it asks; the object names them. */
+  readonly callouts: readonly string[];
   readonly imports: readonly string[];
   readonly memoryPages: { readonly min: number; readonly max: number | null } | null;
   readonly functions: number;
@@ -90,6 +93,7 @@ async function inspect(
     size: module.length,
     refused,
     info,
+    callouts: Object.keys(calloutTargets(module)),
     imports: parsed === null ? [] : importsOf(parsed),
     memoryPages: parsed?.memory ?? null,
     functions: parsed?.bodies.length ?? 0,
@@ -112,6 +116,7 @@ function linesOf(of: Inspection): readonly string[] {
     rows.unshift(["abi", info.abi], ["sha256", info.sha256]);
     rows.push(["hooks", list(info.hooks)]);
     rows.push(["reads", list(info.headersRead)], ["writes", list(info.headersWritten)]);
+    if (of.callouts.length > 0) rows.push(["asks", list(of.callouts)]);
     rows.push(["metrics", list(info.metrics.map(metricText))]);
   }
   rows.push(["imports", list(of.imports)]);

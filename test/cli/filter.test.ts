@@ -117,6 +117,9 @@ test("inspect says what a module is, with its cost", async () => {
       /^ {2}verdict {2}a proxy loads it$/m,
     ]
   ) assert.match(out, line);
+  const asks = await tulle("inspect", at("test/wasm/fixtures/auth.wasm"));
+  assert.match(asks.out, /^ {2}asks {5}auth$/m);
+  assert.match(asks.out, /^ {2}verdict {2}a proxy loads it$/m);
   const json = await tulle("inspect", at("filters/build/retry.wasm"), "--json");
   const document = JSON.parse(json.out);
   assert.is(document.refused, null);

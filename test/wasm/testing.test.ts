@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { TestCallout } from "../../wasm/sdk/testing-results.ts";
 import { loadFilter } from "../../wasm/sdk/testing.ts";
 
 const at = (path: string) => fileURLToPath(new URL("../../" + path, import.meta.url));
@@ -168,6 +169,36 @@ test("bodies come whole or in pieces, as the filter wants them", async () => {
   assert.is(whole.responseBody("?" + "x".repeat(100)).text.length, 101, "too long: it passes");
   assert.is(whole.responseBody("?").text, "{}");
   assert.is(whole.responseBody("").verdict, "continue");
+});
+
+test("a call-out is answered by the test", async () => {
+  const asked: TestCallout[] = [];
+  const auth = (one: TestCallout) => {
+    asked.push(one);
+    if (one.path === "/again") return { status: 200, headers: { "x-user": "Zoë" }, body: "yes" };
+    return one.headers["x-token"] === "good"
+      ? { status: 202 }
+      : { status: 403, body: "no, müller" };
+  };
+  const filter = await loadFilter(at("test/wasm/fixtures/auth.wasm"), { callouts: { auth } });
+  const good = filter.request({ headers: { "x-token": "good" } });
+  assert.equal([good.verdict, good.header("x-user")], ["continue", "Zoë"]);
+  assert.equal(asked.map((a) => a.path), ["/check", "/again"]);
+  assert.equal([asked[0]?.method, asked[0]?.timeoutMs], ["GET", 200]);
+  assert.ok(good.fuel > 200, "of all calls together");
+  assert.equal(filter.fuelReport().map((f) => [f.hook, f.calls]), [["onRequest", 1], [
+    "onCallout",
+    2,
+  ]]);
+  assert.is(filter.request({ headers: { "x-token": "bad" } }).reply?.body, "no, müller");
+  assert.is(filter.request({ headers: { "x-token": "post" }, path: "/p" }).verdict, "reply");
+  assert.equal([asked.at(-1)?.method, asked.at(-1)?.body], ["POST", "/p"]);
+  const alone = await loadFilter(at("test/wasm/fixtures/auth.wasm"));
+  assert.is(
+    alone.request({ headers: { "x-token": "good" } }).reply?.status,
+    503,
+    "nobody is there",
+  );
 });
 
 test.run();

@@ -5,11 +5,14 @@ import { createHash } from "node:crypto";
 import type { Exchange } from "../../src/core/exchange.ts";
 import {
   type BodyPiece,
+  type CalloutAnswer,
+  type CalloutRequest,
   CONTINUE,
   FAILED,
   type FilterChain,
   type FilterRef,
   type ModuleInfo,
+  PAUSED,
   REPLY,
   type Verdict,
 } from "../../src/core/filter.ts";
@@ -25,6 +28,7 @@ import {
   type TestRequest,
   type TestResponse,
 } from "./testing-heads.ts";
+import { answerOf, calloutTargets } from "./testing-callouts.ts";
 import { VirtualClock } from "./testing-clock.ts";
 import type {
   AttemptResult,
@@ -52,6 +56,7 @@ export class TestFilter {
   readonly #clock: VirtualClock;
   readonly #unit: FilterUnit;
   readonly #throws: boolean;
+  readonly #ask: (asked: CalloutRequest) => CalloutAnswer;
   readonly #fuel = new Map<string, HookFuel>();
   #x: Exchange | null = null;
   #attempts = 0;
@@ -64,6 +69,7 @@ export class TestFilter {
     clock: VirtualClock;
     unit: FilterUnit;
     throws: boolean;
+    ask: (asked: CalloutRequest) => CalloutAnswer;
   }) {
     this.info = parts.info;
     this.logs = parts.logs;
@@ -72,6 +78,7 @@ export class TestFilter {
     this.#clock = parts.clock;
     this.#unit = parts.unit;
     this.#throws = parts.throws;
+    this.#ask = parts.ask;
   }
 
   /** Loads a module as a proxy does: rejects with the proxy's reason for what it would refuse. */
@@ -101,6 +108,7 @@ export class TestFilter {
         unit = made;
       },
     });
+    const targets = calloutTargets(module);
     const ref: FilterRef = {
       name,
       sha256: createHash("sha256").update(module).digest("hex"),
@@ -112,12 +120,14 @@ export class TestFilter {
       fuelPerHook: options.fuelPerHook ?? 0,
       memoryPages: options.memoryPages ?? 0,
       cpuPercent: 100,
+      callouts: targets,
     };
     const prepared = await engine.prepare(module, ref);
     const chain = engine.chain([prepared]);
     if (unit === null) throw new Error("The engine made no instance");
     const throws = traps === "throw";
-    return new TestFilter({ info: prepared.info, logs, engine, chain, clock, unit, throws });
+    const ask = (asked: CalloutRequest) => answerOf(asked, targets, options.callouts);
+    return new TestFilter({ info: prepared.info, logs, engine, chain, clock, unit, throws, ask });
   }
 
   /** Virtual milliseconds since the filter was loaded. */
@@ -132,15 +142,20 @@ export class TestFilter {
     ticked();
   }
 
-  /** Begins a request: `onRequest`. */
+  /** Begins a request: `onRequest`, and `onCallout` when it asks somebody. */
   request(request: TestRequest = {}): RequestResult {
     const x = exchangeOf(request);
     this.#x = x;
     this.#attempts = 0;
     x.startedMs = this.#clock.now();
     const fuel = this.#run("onRequest", "request");
-    const verdict = this.#chain.requestHead(x);
-    const used = fuel();
+    let verdict = this.#chain.requestHead(x);
+    let used = fuel();
+    while (verdict === PAUSED && x.callout !== null) {
+      const answered = this.#run("onCallout", "callout");
+      verdict = this.#chain.requestAnswered(x, this.#ask(x.callout));
+      used += answered();
+    }
     const { path, authority } = x.request;
     return {
       ...result(x, verdict, fieldsOf(x.request), used),

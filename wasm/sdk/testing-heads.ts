@@ -103,7 +103,12 @@ export function fieldsOf(head: Head): readonly (readonly [name: string, value: s
 /** A filter's answer. */
 export function replyOf({ status, headers, body }: LocalReply): TestReply {
   const fields = headers.map(([name, value]) => [name, text(value)] as const);
-  return { status, headers: Object.fromEntries(fields), body: text(body) };
+  return { status, headers: Object.fromEntries(fields), body }; // the host made it text
+}
+
+/** UTF-8 → one code unit per byte. */
+export function byteString(text: string): string {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 /** One code unit per byte → UTF-8. */

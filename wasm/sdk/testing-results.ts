@@ -14,6 +14,8 @@ export interface TestOptions {
   readonly memoryPages?: number;
   /** Chance, at least 0 and less than 1; without it always 0, so that a test is the same each time. */
   readonly random?: () => number;
+  /** What each service answers that the filter asks; null, or nobody here: it gets no answer. */
+  readonly callouts?: Readonly<Record<string, (asked: TestCallout) => TestAnswer | null>>;
   /** What a trap does: it fails the test, or is told as the proxy tells it, under a policy. */
   readonly traps?: "throw" | "open" | "closed";
 }
@@ -45,6 +47,23 @@ export interface OutcomeResult {
   /** 0 without a retry. */
   readonly delayMs: number;
   readonly fuel: number;
+}
+
+/** What a filter asks another service. */
+export interface TestCallout {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly timeoutMs: number;
+}
+
+/** What that service answers. */
+export interface TestAnswer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 /** How an attempt ended. */
