@@ -102,6 +102,13 @@ export function onRequest(): Action {
   assert.match(failing.out, /0 passed, 1 failed/);
 });
 
+test("the filters of the project pass their own tests", async () => {
+  const { status, out, err } = await tulle("test", "--filters", at("filters"));
+  assert.is(status, 0, out + err);
+  assert.match(out, /^[3-9] passed, 0 failed$/m);
+  assert.match(out, /fuel: \S*retry onOutcome \d+ of 1000000 at most/);
+});
+
 test("inspect says what a module is, with its cost", async () => {
   const { status, out } = await tulle("inspect", at("filters/build/route-metrics.wasm"));
   assert.is(status, 0);
