@@ -36,7 +36,19 @@ const DECLARED: Manifest = {
 
 const INTEGERS = [0, 1, 2, 3, 4, 5, 200, 404, 65_535, 65_536, -1, 2 ** 31 - 1, -(2 ** 31)];
 const NUMBERS = [0, 1, -1, 0.5, NaN, Infinity, -Infinity, 1e300, 2 ** 53];
-const TEXTS = ["", "a", "/p", "a\r\nb", "a\0", "x".repeat(8000), "\u00ff", "host", "GET", "\u1234"];
+const TEXTS = [
+  "",
+  "a",
+  "/p",
+  "a\r\nb",
+  "a\0",
+  "x".repeat(8000),
+  "\u00ff",
+  "host",
+  "GET",
+  "\u1234",
+  "/\u010d\u010ax",
+];
 
 function signed(n: number): number[] {
   const out: number[] = [];
@@ -122,6 +134,7 @@ test("hostile arguments to every host function in every hook end in a named reas
           chain.connectionEnd(x, 1, 1, 1);
           chain.end(x, 200, 1);
           for (const edit of x.request.edits) assert.not.match(edit.value, /[\r\n\0]/, at);
+          assert.match(x.request.newPath ?? "/", /^[\x21-\xff]+$/, at);
           assert.not.match(x.filterError, DEFECT, at);
           ran++;
         } catch (e) {

@@ -165,6 +165,14 @@ test("a filter that replies ends the request phase with its own answer", async (
   assert.is(seen(y.request, "x-priority"), null, "the filter behind it did not run");
 });
 
+test("what one request prepared for an answer is not in another one's", async () => {
+  const { chain } = await open("closed");
+  assert.is(chain.requestHead(get("/", { "x-deed": "unused" })), CONTINUE);
+  const x = get("/", { "x-deed": "reply" });
+  assert.is(chain.requestHead(x), REPLY);
+  assert.equal(x.local, { status: 403, headers: [], body: "no" });
+});
+
 test("fuel per hook is settable", async () => {
   const { chain } = await open("closed", { fuelPerHook: 5000 });
   const x = get("/", { "x-deed": "loop" });

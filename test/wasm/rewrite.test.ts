@@ -5,12 +5,8 @@ import { FilterRefused } from "../../src/core/filter.ts";
 import { SILENT } from "../../src/core/log.ts";
 import { readConfig } from "../../wasm/host/config.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
-import {
-  createImports,
-  PHASE_REQUEST,
-  PHASE_START,
-  type Situation,
-} from "../../wasm/host/hostcalls.ts";
+import { createImports } from "../../wasm/host/hostcalls.ts";
+import { createSituation, PHASE_REQUEST, PHASE_START } from "../../wasm/host/situation.ts";
 import { loadModule } from "../../wasm/host/load.ts";
 import { COMPILE_OPTIONS, describe, FilterPlan } from "../../wasm/host/plan.ts";
 import {
@@ -38,18 +34,7 @@ async function instantiate(bytes: Uint8Array, isRewritten: boolean, config: unkn
   const info = describe(manifest, parsed.exports, ref.sha256, ref.size, []);
   const values = readConfig(ref.config, manifest);
   const plan = new FilterPlan(ref, info, module, manifest, values, BOUNDS.fuelPerHook);
-  const at: Situation = {
-    phase: PHASE_START,
-    x: null,
-    response: null,
-    replied: false,
-    memory: null,
-    fuel: null,
-    piece: null,
-    answer: null,
-    written: [],
-    writtenBytes: 0,
-  };
+  const at = createSituation(PHASE_START);
   const world = {
     now: () => 5,
     wall: () => 7,

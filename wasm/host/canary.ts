@@ -6,7 +6,7 @@ import { FilterRefused } from "../../src/core/filter.ts";
 import { type RequestHead, ResponseHead } from "../../src/core/head.ts";
 import { SILENT } from "../../src/core/log.ts";
 import { Guest } from "./guest.ts";
-import type { World } from "./hostcalls.ts";
+import type { World } from "./situation.ts";
 import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
 

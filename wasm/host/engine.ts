@@ -21,7 +21,7 @@ import { tryCanary } from "./canary.ts";
 import { CELLS_BYTES, HostCells } from "./cells.ts";
 import { readConfig } from "./config.ts";
 import { sha256Hex } from "./digest.ts";
-import type { World } from "./hostcalls.ts";
+import type { World } from "./situation.ts";
 import { type LoadedModule, loadModule } from "./load.ts";
 import { MetricStore } from "./metrics.ts";
 import { type Locate, placesOf } from "./trap.ts";

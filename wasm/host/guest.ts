@@ -23,8 +23,11 @@ import {
   RETRY_NO,
   RETRY_YES,
 } from "../abi.ts";
+import { createImports } from "./hostcalls.ts";
+import type { FilterPlan } from "./plan.ts";
 import {
-  createImports,
+  beginHook,
+  createSituation,
   MAX_EDITS,
   PHASE_ATTEMPT,
   PHASE_CONNECTION,
@@ -38,8 +41,7 @@ import {
   PHASE_TICK,
   type Situation,
   type World,
-} from "./hostcalls.ts";
-import type { FilterPlan } from "./plan.ts";
+} from "./situation.ts";
 import {
   ALLOWANCE_EXPORT,
   DEFAULT_FUEL_TO_START,
@@ -63,18 +65,7 @@ export class Guest {
   readonly exports: WebAssembly.Exports;
   readonly memory: WebAssembly.Memory | null;
   readonly #plan: FilterPlan;
-  readonly #at: Situation = {
-    phase: IDLE,
-    x: null,
-    response: null,
-    replied: false,
-    piece: null,
-    answer: null,
-    written: [],
-    writtenBytes: 0,
-    memory: null,
-    fuel: null,
-  };
+  readonly #at: Situation = createSituation(IDLE);
   readonly #allowance: WebAssembly.Global;
   readonly #fuel: WebAssembly.Global;
   readonly #request: Hook | null;
@@ -155,9 +146,7 @@ export class Guest {
     const hook = this.#request;
     if (hook === null) return ACTION_CONTINUE;
     const at = this.#at;
-    at.phase = PHASE_REQUEST;
-    at.x = x;
-    at.replied = false;
+    beginHook(at, PHASE_REQUEST, x);
     const p = this.#plan.requestParams;
     const h = x.request;
     let result: number;
@@ -190,10 +179,8 @@ export class Guest {
     const hook = this.#response;
     if (hook === null) return ACTION_CONTINUE;
     const at = this.#at;
-    at.phase = PHASE_RESPONSE;
-    at.x = x;
+    beginHook(at, PHASE_RESPONSE, x);
     at.response = head;
-    at.replied = false;
     const p = this.#plan.responseParams;
     let result: number;
     switch (p.length) {
@@ -259,9 +246,7 @@ export class Guest {
     if (hook === null) return ACTION_CONTINUE;
     const at = this.#at;
     const { body } = answer;
-    at.phase = PHASE_REQUEST;
-    at.x = x;
-    at.replied = false;
+    beginHook(at, PHASE_REQUEST, x);
     at.answer = answer;
     at.piece = { buf: body, from: 0, to: body.length };
     let result: number;
@@ -282,10 +267,8 @@ export class Guest {
     const need = isResponse ? bodies?.response : bodies?.request;
     if (hook === null || need === undefined) return ACTION_CONTINUE;
     const at = this.#at;
-    at.phase = isResponse ? PHASE_RESPONSE_BODY : PHASE_REQUEST_BODY;
-    at.x = x;
+    beginHook(at, isResponse ? PHASE_RESPONSE_BODY : PHASE_REQUEST_BODY, x);
     at.piece = piece;
-    at.replied = false;
     at.written.length = 0;
     at.writtenBytes = 0;
     const result = hook(piece.to - piece.from, last ? 1 : 0);

@@ -27,7 +27,7 @@ import type { ResponseHead } from "../../src/core/head.ts";
 import { ACTION_PAUSE, ACTION_REPLY, type Manifest } from "../abi.ts";
 import { CpuBudget, DEFAULT_CPU_PERCENT } from "./budget.ts";
 import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
-import type { World } from "./hostcalls.ts";
+import type { World } from "./situation.ts";
 import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
