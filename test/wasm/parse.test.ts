@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FilterRefused } from "../../src/core/filter.ts";
 import { loadModule } from "../../wasm/host/load.ts";
+import { functionName } from "../../wasm/host/names.ts";
 import { parseModule } from "../../wasm/host/parse.ts";
 import { fuzzSeed, seeded } from "../support/random.ts";
 import { buildModule, EMPTY, outcomeModule } from "./build-module.ts";
@@ -235,6 +236,39 @@ test("a module with flipped bytes is refused or bounded, never anything else", a
     }
   }
   assert.ok(taken > 0 && taken < 1500, `${taken} were taken`);
+});
+
+test("what is refused inside of a function is told with the function's name", async () => {
+  const bytes = moduleBytes("retry");
+  const { bodies, importedFunctions, names } = parseModule(bytes);
+  const i = bodies.findIndex((_, at) =>
+    functionName(names, importedFunctions + at) !== "~start" &&
+    (bodies[at]!.to - bodies[at]!.from) > 40
+  );
+  const name = functionName(names, importedFunctions + i);
+  assert.match(name, /\//, "a name of the source");
+  const broken = bytes.slice();
+  const at = bodies[i]!.from;
+  broken[at] = 0xfe; // the prefix of atomics
+  const why = await refusal(load(broken));
+  assert.match(why, "shared memory and atomics");
+  assert.match(why, `(at byte ${at}), in function ${name}`);
+});
+
+test("what the engine refuses is told with the offset in the module as it came", async () => {
+  const untyped = outcomeModule([0, 0x1a, 0x41, 0]); // drop, with nothing to drop
+  const invalid = await refusal(load(untyped));
+  assert.match(invalid, /is not a valid module: .* \(at byte \d+\)/);
+  const said = Number(/at byte (\d+)/.exec(invalid)?.[1]);
+  assert.is(untyped[said], 0x1a, invalid);
+});
+
+test("a damaged section of names costs the names only", () => {
+  assert.is(functionName(null, 3), "number 3");
+  assert.is(functionName(Uint8Array.of(1, 200, 1, 1), 3), "number 3");
+  assert.is(functionName(Uint8Array.of(1, 4, 1, 3, 1, 0x66), 3), "f");
+  assert.is(functionName(Uint8Array.of(1, 4, 1, 3, 1, 0x66), 4), "number 4");
+  assert.is(functionName(Uint8Array.of(0, 2, 1, 0x6d, 1, 4, 1, 3, 1, 0xff), 3), "number 3");
 });
 
 test.run();

@@ -30,6 +30,11 @@ export async function loadModule(bytes: Uint8Array, bounds: Bounds): Promise<Loa
     const module = await WebAssembly.compile(rewritten, COMPILE_OPTIONS);
     return { module, manifest, parsed, moved };
   } catch (cause) {
-    throw new FilterRefused(`is not a valid module: ${errorText(cause)}`, { cause });
+    // the engine counts in the module that it was given
+    const why = errorText(cause).replace(/ @\+(\d+)/, (_, at: string) => {
+      const original = moved.toOriginal(Number(at));
+      return original < 0 ? "" : ` (at byte ${original})`;
+    });
+    throw new FilterRefused(`is not a valid module: ${why}`, { cause });
   }
 }

@@ -6,6 +6,7 @@ import { FilterRefused } from "../../src/core/filter.ts";
 import { HOOK_EXPORTS, type HookName, METRIC_EXPORT, STRING_MODULE } from "../abi.ts";
 import { type FunctionCost, scanFunction, settleCalls } from "./fuel.ts";
 import { type Body, type Import, type Limits, MODULE_LIMITS, type ParsedModule } from "./parse.ts";
+import { functionName } from "./names.ts";
 import type { OffsetMap } from "./source-map.ts";
 import { Writer } from "./writer.ts";
 
@@ -54,7 +55,7 @@ export function rewriteModule(
   meter = true,
   moved: OffsetMap | null = null,
 ): Uint8Array<ArrayBuffer> {
-  const costs = meter ? module.bodies.map((body) => scanFunction(module.bytes, body)) : [];
+  const costs = meter ? module.bodies.map((body, i) => scanned(module, body, i)) : [];
   if (meter) {
     const imports = module.imports.filter((i) => i.kind === "func").map(importCost);
     settleCalls(costs, module.importedFunctions, (index) => imports[index] as number);
@@ -82,6 +83,17 @@ export function rewriteModule(
     out.section(0, names);
   }
   return out.finish();
+}
+
+/** As `scanFunction`; a refusal says in which function. */
+function scanned(module: ParsedModule, body: Body, i: number): FunctionCost {
+  try {
+    return scanFunction(module.bytes, body);
+  } catch (e) {
+    if (!(e instanceof FilterRefused)) throw e;
+    const name = functionName(module.names, module.importedFunctions + i);
+    throw new FilterRefused(`${e.message}, in function ${name}`, { cause: e });
+  }
 }
 
 interface Wrapped {
