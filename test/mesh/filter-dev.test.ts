@@ -39,7 +39,7 @@ function tulle(cwd: string, ...args: string[]) {
 test("a saved filter serves soon after, and one that traps is told with its line", async () => {
   await using dir = await tempDir("filter-dev");
   assert.is(await tulle(dir.path, "filter", "new", "gate").exited, 0);
-  const net = isDeno ? "127.94" : "127.93";
+  const net = isDeno ? "127.105" : "127.104";
   const dev = tulle(
     dir.path,
     ...["filter", "dev", "gate", "--net", net, "--admin", "127.0.0.1:0", "--duration", "60s"],
