@@ -23,6 +23,7 @@ export const HOOK_EXPORTS = {
   end: "tulle_on_end",
   attempt: "tulle_on_attempt",
   tick: "tulle_on_tick",
+  trailers: "tulle_on_trailers",
   callout: "tulle_on_callout",
   requestBody: "tulle_on_request_body",
   responseBody: "tulle_on_response_body",
@@ -56,6 +57,7 @@ export const HOOK_TYPES: Readonly<Record<HookName, BorderType>> = {
   // attempt
   attempt: { params: [I32], results: [] },
   tick: { params: [], results: [] },
+  trailers: { params: [], results: [] },
   // context, status or 0, bytes of the answer's body
   callout: { params: [I32, I32, I32], results: [I32] },
   // bytes of this piece, 1 for the last one
@@ -107,6 +109,9 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   response_set: { params: [I32, REF], results: [] },
   response_add: { params: [I32, REF], results: [] },
   response_remove: { params: [I32], results: [] },
+  trailer: { params: [I32], results: [REF] },
+  trailer_set: { params: [I32, REF], results: [] },
+  trailer_remove: { params: [I32], results: [] },
   response_set_status: { params: [I32], results: [] },
   apply_edit: { params: [I32], results: [] },
   apply_config: { params: [I32, I32], results: [] },

@@ -71,6 +71,8 @@ export class Exchange {
   chain: FilterChain = NO_FILTERS;
   /** The chain saw this request, so that it must see its end. */
   filtered = false;
+  /** The fields after the response's body, set before its end; null: there are none. */
+  trailers: ResponseHead | null = null;
   /** How many filters of the chain saw the request; -1: all. */
   filtersSeen = -1;
   /** What a filter asks whose verdict is `PAUSED`. */
@@ -116,6 +118,7 @@ export class Exchange {
     this.generation++;
     this.chain = NO_FILTERS;
     this.filtered = false;
+    this.trailers = null;
     this.filtersSeen = -1;
     this.callout = null;
     this.callouts = 0;

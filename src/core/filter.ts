@@ -40,6 +40,7 @@ export const HOOK_CONNECTION = 32;
 export const HOOK_CONNECTION_END = 64;
 export const HOOK_REQUEST_BODY = 128;
 export const HOOK_RESPONSE_BODY = 256;
+export const HOOK_TRAILERS = 512;
 
 /** Go on. */
 export const CONTINUE = 0;
@@ -128,6 +129,8 @@ export interface FilterChain {
   /** -1: no retry; else retry after that many milliseconds. Any «no» stops a retry. */
   attemptOutcome(x: Exchange, outcome: Outcome): number;
   responseHead(x: Exchange, head: ResponseHead): Verdict;
+  /** Once, after the body of the response that is returned, when it has trailers. */
+  responseTrailers(x: Exchange, trailers: ResponseHead): void;
   /** Exactly once for each request that `requestHead` saw, also after an abort (status 0). */
   end(x: Exchange, status: number, elapsedMs: number): void;
   /** Null: no filter looks at it. */
@@ -151,6 +154,7 @@ export const NO_FILTERS: FilterChain = {
   responseHead: () => CONTINUE,
   end: () => {},
   requestAnswered: () => CONTINUE,
+  responseTrailers: () => {},
   attemptStart: () => {},
   connectionOpen: () => CONTINUE,
   connectionEnd: () => {},

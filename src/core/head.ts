@@ -211,6 +211,8 @@ export class RequestHead extends Head {
   isHead = false;
   /** `Expect: 100-continue`. */
   expectsContinue = false;
+  /** `TE: trailers`. */
+  wantsTrailers = false;
   /** `Connection: upgrade` with an `Upgrade` field. */
   upgrade = false;
   /** Replaces the path and query when it is encoded; set by filters. */

@@ -136,6 +136,33 @@ test("a tick and its interval need each other, and the interval has bounds", asy
   assert.is(await ticking(10), "nothing was refused");
 });
 
+const TRAILED = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n" +
+  "x-sum: bad\r\nx-internal: 1\r\nContent-Length: 7\r\nx-other: kept\r\n\r\n";
+
+test("trailers pass to a client that asks for them, and a filter reads and changes them", async () => {
+  const { send, up, f } = await open();
+  const client = send("connection: te\r\nte: trailers\r\n");
+  f.driver.open(up());
+  assert.match(up().take(), /\r\nconnection: te\r\nte: trailers\r\n\r\n$/);
+  for (const byte of TRAILED) f.driver.feed(up(), byte);
+  assert.match(
+    client.take(),
+    /k\r\n0\r\nx-other: kept\r\nx-checked: yes\r\nx-sum: books\r\n\r\n$/,
+  );
+});
+
+test("trailers that nobody asked for, or that are not fields, end here", async () => {
+  const { send, up, f } = await open();
+  const client = send();
+  f.driver.open(up());
+  assert.not.match(up().take(), /\r\nte: /);
+  f.driver.feed(up(), TRAILED);
+  assert.match(client.take(), /2\r\nok\r\n0\r\n\r\n$/);
+  const again = send("connection: te\r\nte: trailers\r\n");
+  f.driver.feed(up(), TRAILED.replace("x-sum: bad", "x sum bad"));
+  assert.match(again.take(), /2\r\nok\r\n0\r\n\r\n$/);
+});
+
 test("a status is replaced, by one that ends a message in the same way", async () => {
   const { chain } = await open();
   const x = get("/");

@@ -39,6 +39,7 @@ export function tryCanary(plan: FilterPlan, world: World): void {
     ["onOutcome", () => guest.outcome(x, { ...outcome, status: 503 })],
     ["onResponse", () => guest.response(x, head)],
     ["onResponse", () => guest.response(x, failed)],
+    ["onTrailers", () => guest.trailers(x, head)],
     ["onEnd", () => guest.end(x, 200, 1)],
     ["onRequestBody", () => guest.body(x, false, { ...body }, true)],
     ["onRequestBody", () => guest.body(x, false, { ...body, to: 0 }, true)],

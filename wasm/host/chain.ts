@@ -18,6 +18,7 @@ import {
   HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
   HOOK_RESPONSE_BODY,
+  HOOK_TRAILERS,
   type Outcome,
   type UnloadedFilter,
   type Verdict,
@@ -35,6 +36,7 @@ type Member = Pick<
   | "outcome"
   | "end"
   | "attempt"
+  | "trailers"
   | "callout"
   | "body"
   | "needs"
@@ -54,6 +56,7 @@ export function unloaded(filter: UnloadedFilter): Member {
     connection: fail,
     connectionEnd: () => {},
     attempt: () => {},
+    trailers: () => {},
     callout: () => CONTINUE,
     body: () => CONTINUE,
     needs: {},
@@ -82,6 +85,8 @@ export class Chain implements FilterChain {
   readonly #requestBody: readonly Member[];
   /** In reverse. */
   readonly #responseBody: readonly Member[];
+  /** In reverse. */
+  readonly #trailers: readonly Member[];
   readonly #keepsRequest: boolean;
 
   constructor(members: readonly Member[], keepsRequest: boolean) {
@@ -98,6 +103,7 @@ export class Chain implements FilterChain {
     this.#responseBody = having(HOOK_RESPONSE_BODY).reverse();
     this.requestBody = together(this.#requestBody.map((m) => m.needs.request));
     this.responseBody = together(this.#responseBody.map((m) => m.needs.response));
+    this.#trailers = having(HOOK_TRAILERS).reverse();
     this.#keepsRequest = keepsRequest;
     this.hooks = members.reduce((bits, m) => bits | m.hooks, 0);
   }
@@ -154,6 +160,10 @@ export class Chain implements FilterChain {
       if (verdict !== CONTINUE) return verdict;
     }
     return CONTINUE;
+  }
+
+  responseTrailers(x: Exchange, trailers: ResponseHead): void {
+    for (const member of this.#trailers) member.trailers(x, trailers);
   }
 
   connectionOpen(x: Exchange): Verdict {

@@ -53,6 +53,10 @@ export function createGuard(plan: FilterPlan, at: Situation) {
     if (at.response === null) throw new HostTrap("there is a response only in onResponse");
     return at.response;
   };
+  const theTrailers = (): ResponseHead => {
+    if (at.trailers === null) throw new HostTrap("there are trailers only in onTrailers");
+    return at.trailers;
+  };
   /** Keys are the filter's own: two filters do not share. */
   const keyOf = (key: unknown): string => {
     if (at.phase === PHASE_START) throw new HostTrap("shared state is not for the start");
@@ -143,6 +147,7 @@ export function createGuard(plan: FilterPlan, at: Situation) {
     requestToRead,
     requestToWrite,
     theResponse,
+    theTrailers,
     keyOf,
     theAnswer,
     pathOf,

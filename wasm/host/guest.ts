@@ -39,6 +39,7 @@ import {
   PHASE_RESPONSE_BODY,
   PHASE_START,
   PHASE_TICK,
+  PHASE_TRAILERS,
   type Situation,
   type World,
 } from "./situation.ts";
@@ -74,6 +75,7 @@ export class Guest {
   readonly #end: Hook | null;
   readonly #attempt: Hook | null;
   readonly #tick: Hook | null;
+  readonly #trailers: Hook | null;
   readonly #callout: Hook | null;
   readonly #requestBody: Hook | null;
   readonly #responseBody: Hook | null;
@@ -115,6 +117,7 @@ export class Guest {
     this.#end = find(HOOK_EXPORTS.end);
     this.#attempt = find(HOOK_EXPORTS.attempt);
     this.#tick = find(HOOK_EXPORTS.tick);
+    this.#trailers = find(HOOK_EXPORTS.trailers);
     this.#callout = find(HOOK_EXPORTS.callout);
     this.#requestBody = find(HOOK_EXPORTS.requestBody);
     this.#responseBody = find(HOOK_EXPORTS.responseBody);
@@ -285,6 +288,19 @@ export class Guest {
     throw new HostTrap(
       `onR${isResponse ? "esponse" : "equest"}Body returned ${result}, which it may not`,
     );
+  }
+
+  trailers(x: Exchange, trailers: ResponseHead): void {
+    const at = this.#at;
+    at.phase = PHASE_TRAILERS;
+    at.x = x;
+    at.trailers = trailers;
+    try {
+      this.#trailers?.();
+    } finally {
+      at.trailers = null;
+    }
+    at.x = null;
   }
 
   tick(): void {

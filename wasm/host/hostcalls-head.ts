@@ -15,7 +15,7 @@ const MAX_REPLY_HEADERS = 32;
 export function headFunctions(plan: FilterPlan, at: Situation, guard: Guard) {
   const { config } = plan;
   const { exchange, field, header, headerValue, pathOf, push, requestToRead } = guard;
-  const { requestToWrite, room, textOf, theResponse } = guard;
+  const { requestToWrite, room, textOf, theResponse, theTrailers } = guard;
   return {
     request_method: () => requestToRead().method,
     request_path: () => requestToRead().path,
@@ -57,6 +57,11 @@ export function headFunctions(plan: FilterPlan, at: Situation, guard: Guard) {
     },
     response_remove: (slot: number) =>
       room(theResponse()).remove(header(slot, plan.writesResponse, "written")),
+    trailer: (slot: number) => theTrailers().get(header(slot, plan.readsResponse, "read")),
+    trailer_set: (slot: number, value: unknown) =>
+      room(theTrailers()).set(header(slot, plan.writesResponse, "written"), headerValue(value)),
+    trailer_remove: (slot: number) =>
+      room(theTrailers()).remove(header(slot, plan.writesResponse, "written")),
     apply_edit: (edit: number) =>
       push(plan.editsResponse[edit] === 1 ? theResponse() : requestToWrite(), plan.edits[edit]),
     apply_config: (op: number, slot: number) => {

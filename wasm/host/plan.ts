@@ -82,7 +82,8 @@ export class FilterPlan implements PreparedFilter {
     );
     this.editsResponse = Uint8Array.from(manifest.edits, (e) => e.head === "response" ? 1 : 0);
     const isLate = info.hooks.some((h) =>
-      h === "outcome" || h === "response" || h === "end" || h === "attempt" || h.endsWith("Body")
+      h === "outcome" || h === "response" || h === "end" || h === "attempt" || h.endsWith("Body") ||
+      h === "trailers"
     );
     this.keepsRequest = manifest.keepsRequest && isLate;
   }

@@ -18,6 +18,7 @@ export const PHASE_TICK = 64;
 export const PHASE_CONNECTION = 128;
 export const PHASE_REQUEST_BODY = 256;
 export const PHASE_RESPONSE_BODY = 512;
+export const PHASE_TRAILERS = 1024;
 export const PHASE_BODY = PHASE_REQUEST_BODY | PHASE_RESPONSE_BODY;
 /** Where a filter may answer. */
 export const PHASE_ANSWER = PHASE_REQUEST | PHASE_RESPONSE | PHASE_BODY;
@@ -29,6 +30,7 @@ export interface Situation {
   phase: number;
   x: Exchange | null;
   response: ResponseHead | null;
+  trailers: ResponseHead | null;
   /** The piece of a body that the hook is called for. */
   piece: BodyPiece | null;
   /** What the hook wrote in its place. */
@@ -65,6 +67,7 @@ export function createSituation(phase: number): Situation {
     phase,
     x: null,
     response: null,
+    trailers: null,
     piece: null,
     written: [],
     writtenBytes: 0,

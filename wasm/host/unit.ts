@@ -17,6 +17,7 @@ import {
   HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
   HOOK_RESPONSE_BODY,
+  HOOK_TRAILERS,
   type Outcome,
   PAUSED,
   REPLY,
@@ -98,6 +99,7 @@ export class FilterUnit {
       (hooks.includes("attempt") ? HOOK_ATTEMPT : 0) |
       (hooks.includes("requestBody") ? HOOK_REQUEST_BODY : 0) |
       (hooks.includes("responseBody") ? HOOK_RESPONSE_BODY : 0) |
+      (hooks.includes("trailers") ? HOOK_TRAILERS : 0) |
       (hooks.includes("connection") ? HOOK_CONNECTION : 0) |
       (hooks.includes("connectionEnd") ? HOOK_CONNECTION_END : 0);
     this.#start();
@@ -221,6 +223,14 @@ export class FilterUnit {
     });
     if (!ran) return this.#unavailable(x);
     return action === ACTION_REPLY ? REPLY : CONTINUE;
+  }
+
+  /** What a filter that fails did to them is undone; the response is on its way already. */
+  trailers(x: Exchange, trailers: ResponseHead): void {
+    const edits = trailers.edits.length;
+    this.#quietly("onTrailers", (guest) => guest.trailers(x, trailers), () => {
+      trailers.edits.length = edits;
+    });
   }
 
   tick(): void {

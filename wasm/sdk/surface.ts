@@ -37,6 +37,7 @@ export const HOOKS: Readonly<
     params: [["context", "i32"], ["status", "i32"], ["length", "i32"]],
     returns: ["Action", "i32"],
   },
+  onTrailers: { hook: "trailers", params: [], returns: ["void"] },
   onTick: { hook: "tick", params: [], returns: ["void"] },
   onConnection: { hook: "connection", params: [], returns: ["Action", "i32"] },
   onConnectionEnd: {
@@ -64,6 +65,9 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "response.set": ["writes", "text"],
   "response.add": ["writes", "text"],
   "response.remove": ["writes"],
+  "trailers.get": ["reads"],
+  "trailers.set": ["writes", "text"],
+  "trailers.remove": ["writes"],
   "reply": ["any", "text"],
   "replyHeader": ["writes", "text"],
   "is": ["text", "text"],

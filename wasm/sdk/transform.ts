@@ -332,7 +332,10 @@ export class FilterTransform {
     const head = callee.startsWith("request") ? "request" : "response";
     const op = callee.slice(callee.indexOf(".") + 1);
     const constant = op === "remove" ? "" : this.#literals.string(args[1]);
-    if (rule[0] === "writes" && callee !== "replyHeader" && constant !== null) {
+    if (
+      rule[0] === "writes" && callee !== "replyHeader" && head + "." + op === callee &&
+      constant !== null
+    ) {
       const name = this.#headerName(args[0]);
       const index = this.#manifest.edit(
         head,

@@ -11,6 +11,7 @@ import {
   HOOK_REQUEST_BODY,
   HOOK_RESPONSE,
   HOOK_RESPONSE_BODY,
+  HOOK_TRAILERS,
   PAUSED,
 } from "../../core/filter.ts";
 import type { ResponseHead } from "../../core/head.ts";
@@ -51,10 +52,17 @@ export function endFilters(x: Exchange, nowMs: number): void {
   x.chain.end(x, x.status, nowMs - x.startedMs);
 }
 
+/** The chain's hook for the trailers of the response that is returned. */
+export function filterTrailers(x: Exchange): void {
+  if (x.trailers !== null && (x.chain.hooks & HOOK_TRAILERS) !== 0) {
+    x.chain.responseTrailers(x, x.trailers);
+  }
+}
+
 /** Response filters for a path without retries. */
 export function responseFilters(inner: HttpService): HttpService {
   return (x, reply) => {
-    if ((x.chain.hooks & HOOK_RESPONSE) === 0) return inner(x, reply);
+    if ((x.chain.hooks & (HOOK_RESPONSE | HOOK_TRAILERS)) === 0) return inner(x, reply);
     const filtered = new FilteredReply(x, reply);
     const sink = inner(x, filtered);
     filtered.request = sink;
@@ -87,7 +95,8 @@ class FilteredReply implements Reply {
 
   head(head: ResponseHead): void {
     const x = this.#x;
-    if (x.chain.responseHead(x, head) === CONTINUE) {
+    const { chain } = x;
+    if ((chain.hooks & HOOK_RESPONSE) === 0 || chain.responseHead(x, head) === CONTINUE) {
       this.#outer.head(head);
       return;
     }
@@ -101,7 +110,9 @@ class FilteredReply implements Reply {
   }
 
   end(): void {
-    if (!this.#replaced) this.#outer.end();
+    if (this.#replaced) return;
+    filterTrailers(this.#x);
+    this.#outer.end();
   }
 
   abort(why: MeshError): void {

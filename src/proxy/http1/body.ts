@@ -30,6 +30,8 @@ export class BodyReader {
   #digits = 0;
   #skipped = 0;
   done = true;
+  /** Trailer fields with their line ends, after the last chunk. */
+  readonly trailers: number[] = [];
   /** The sink asked to stop; the caller stops feeding until it is woken. */
   blocked = false;
 
@@ -42,6 +44,7 @@ export class BodyReader {
     this.#skipped = 0;
     this.blocked = false;
     this.done = length === 0;
+    if (this.trailers.length > 0) this.trailers.length = 0;
   }
 
   /** True when the connection's end is the body's end. */
@@ -111,16 +114,19 @@ export class BodyReader {
           break;
         case TRAILER:
           this.#state = c === 13 ? END_LF : TRAILER_LINE;
+          if (c !== 13) this.trailers.push(c);
           p++;
           if (c === 10) return BAD_CHUNK;
           break;
         case TRAILER_LINE:
           if (c === 10 || ++this.#skipped > MAX_TRAILER_BYTES) return BAD_CHUNK;
           if (c === 13) this.#state = TRAILER_LF;
+          else this.trailers.push(c);
           p++;
           break;
         case TRAILER_LF:
           if (c !== 10) return BAD_CHUNK;
+          this.trailers.push(13, 10);
           this.#state = TRAILER;
           p++;
           break;

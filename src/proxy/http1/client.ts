@@ -10,6 +10,7 @@ import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { requestRoom, writeRequest } from "./encode.ts";
 import { CHUNKED, INCOMPLETE, TOO_LARGE } from "./codes.ts";
 import { parseResponse } from "./parse.ts";
+import { parseTrailers } from "./trailers.ts";
 
 /** How an exchange left its connection; `abandoned`: it says nothing about the endpoint. */
 export type ExchangeOutcome = "ok" | "failed" | "abandoned";
@@ -237,6 +238,7 @@ export class Http1Client implements Core, Sink {
   /** The response is whole: the connection is free before its reply ends, so that it can be taken at once. */
   #complete(): void {
     const reply = this.#reply;
+    if (this.#x !== null) this.#x.trailers = parseTrailers(this.#body.trailers);
     const reusable = this.#requestDone && !this.#head.close && !this.#body.untilClose;
     this.#leave(reusable, "ok");
     if (!reusable) this.#shut("flush");

@@ -53,6 +53,8 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     at = writeLatin1("connection: upgrade\r\nupgrade: ", buf, at);
     at = writeLatin1(upgradeField(head), buf, at);
     at = crlf(buf, at);
+  } else if (head.wantsTrailers) {
+    at = writeLatin1("connection: te\r\nte: trailers\r\n", buf, at);
   }
   return crlf(buf, at);
 }
@@ -91,6 +93,11 @@ export function writeResponse(
   } else if (framing.close) at = writeLatin1("connection: close\r\n", buf, at);
   else if (framing.minor === 0) at = writeLatin1("connection: keep-alive\r\n", buf, at);
   return crlf(buf, at);
+}
+
+/** Writes fields alone, with the empty line; framing and hop fields are left out. */
+export function writeTrailers(head: Head, buf: Uint8Array, at: number): number {
+  return crlf(buf, writeFields(head, true, buf, at));
 }
 
 /** Whether a response of this length is sent in chunks to a client of that version. */

@@ -28,6 +28,7 @@ const seen = {
   upgrade: false,
   expectContinue: false,
   expectOther: false,
+  trailers: false,
 };
 
 /** Forgets the last head's fields. */
@@ -38,6 +39,7 @@ export function beginFields(): void {
     seen.upgrade =
     seen.expectContinue =
     seen.expectOther =
+    seen.trailers =
       false;
   seen.transferEncoding = 0;
 }
@@ -53,7 +55,9 @@ export function classify(
 ): number {
   switch (to - from) {
     case 2:
-      return is(buf, from, "te") ? FIELD_HOP : FIELD_PLAIN;
+      if (!is(buf, from, "te")) return FIELD_PLAIN;
+      if (valueTo - valueFrom === 8 && is(buf, valueFrom, "trailers")) seen.trailers = true;
+      return FIELD_HOP;
     case 4:
       if (!is(buf, from, "host")) return FIELD_PLAIN;
       seen.hosts++;
@@ -125,6 +129,7 @@ export function finishRequest(head: RequestHead): number | null {
   const { buf, base } = head;
   head.isConnect = head.methodTo === 7 && is(buf, base, "connect");
   head.isHead = head.methodTo === 4 && is(buf, base, "head");
+  head.wantsTrailers = seen.trailers && head.minor === 1;
   head.expectsContinue = seen.expectContinue && head.minor === 1;
   if (seen.expectOther) return MALFORMED;
   if (seen.hosts > 1 || (seen.hosts === 0 && head.minor === 1)) return MALFORMED;

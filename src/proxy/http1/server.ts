@@ -18,6 +18,7 @@ import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./codes.ts";
 import { parseRequest, worthParsing } from "./parse.ts";
+import { sendTrailers } from "./trailers.ts";
 
 /** What all connections of a listener share. */
 export interface ServerOptions {
@@ -322,7 +323,12 @@ export class Http1Server implements Core, Reply {
       else this.#driver.shutdown(this.#ch);
       return;
     }
-    if (this.#chunked) sendLastChunk(this.#driver, this.#ch);
+    if (this.#chunked) {
+      const { trailers, request } = this.#x;
+      if (trailers !== null && request.wantsTrailers) {
+        sendTrailers(this.#driver, this.#ch, trailers);
+      } else sendLastChunk(this.#driver, this.#ch);
+    }
     this.#chunked = false;
     this.#finished();
   }

@@ -18,6 +18,7 @@ import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { isFailure } from "../../model/route.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
+import { filterTrailers } from "../http/filters.ts";
 import { replyLocally } from "../http/local-reply.ts";
 import type { RouteState, Target } from "./target.ts";
 
@@ -231,6 +232,7 @@ class Attempts implements Reply {
       outer?.end();
       return;
     }
+    if (this.#x !== null) filterTrailers(this.#x);
     this.#over();
     outer?.end();
   }

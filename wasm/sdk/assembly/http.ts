@@ -113,6 +113,18 @@ export namespace response {
   export declare function apply(edit: i32): void;
 }
 
+/** The fields after the response's body; only in `onTrailers`. */
+export namespace trailers {
+  @external("tulle", "trailer")
+  export declare function get(slot: i32): Text;
+
+  @external("tulle", "trailer_set")
+  export declare function set(slot: i32, value: Text): void;
+
+  @external("tulle", "trailer_remove")
+  export declare function remove(slot: i32): void;
+}
+
 @external("tulle", "reply")
 declare function hostReply(status: i32, body: externref): void;
 
