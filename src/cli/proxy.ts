@@ -7,6 +7,9 @@ import { pathToFileURL } from "node:url";
 import { formatSocketAddr, parseSocketAddr, type SocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { isDnsLike } from "../model/identity.ts";
+import { parseSignature, type SignatureCheck } from "../core/signature.ts";
+import { sha256Hex } from "../../wasm/host/digest.ts";
+import { signatureCheck } from "../../wasm/host/signature.ts";
 import { positionText } from "../../wasm/host/source-map.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
@@ -18,6 +21,7 @@ import { type Flags, quote } from "./flags.ts";
 /** More than any module that a proxy accepts; a wrong file is refused before it is read. */
 const MAX_MODULE_BYTES = 8 * 1024 * 1024;
 const MAX_CONFIG_BYTES = 64 * 1024;
+const MAX_KEY_BYTES = 64 * 1024;
 const MAX_FILTERS = 32;
 const MAX_TARGETS = 1024;
 
@@ -35,6 +39,11 @@ export const proxyCommand: Command = {
       value: "FILE.wasm[=CONFIG.json]",
       repeat: true,
       summary: "Run this filter; several run in order",
+    },
+    {
+      name: "--filter-keys",
+      value: "FILE",
+      summary: "Public keys, of which one must have signed each filter",
     },
     {
       name: "--upstream-protocol",
@@ -98,7 +107,8 @@ export async function staticOptions(flags: Flags): Promise<StaticOptions> {
   if (given.length > MAX_FILTERS) {
     throw usageError(`--filter is given ${given.length} times: at most ${MAX_FILTERS}`);
   }
-  const filters = await Promise.all(given.map(readFilter));
+  const check = await readKeys(flags.text("--filter-keys"));
+  const filters = await Promise.all(given.map((text) => readFilter(text, check)));
   return {
     listen,
     to,
@@ -142,7 +152,25 @@ async function checkFolder(path: string): Promise<void> {
   }
 }
 
-async function readFilter(text: string): Promise<StaticFilter> {
+async function readKeys(path: string | null): Promise<SignatureCheck | null> {
+  if (path === null) return null;
+  const text = new TextDecoder().decode(await readBounded("--filter-keys", path, MAX_KEY_BYTES));
+  return await signatureCheck(text).catch((e: unknown) => {
+    throw new CliError(`--filter-keys: ${path}: ${errorText(e)}`, { exit: EXIT_CONFIG });
+  });
+}
+
+/** Rejects for a module that none of the keys signed. */
+async function checkSigned(path: string, module: Uint8Array, check: SignatureCheck): Promise<void> {
+  const text = await readFile(`${path}.sig`, "utf8").catch(() => null);
+  try {
+    await check(await sha256Hex(module), text === null ? null : parseSignature(text));
+  } catch (e) {
+    throw new CliError(`--filter: ${path}: ${errorText(e)}`, { exit: EXIT_CONFIG, cause: e });
+  }
+}
+
+async function readFilter(text: string, check: SignatureCheck | null): Promise<StaticFilter> {
   const cut = text.indexOf("=");
   const path = cut < 0 ? text : text.slice(0, cut);
   const configPath = cut < 0 ? null : text.slice(cut + 1);
@@ -150,6 +178,7 @@ async function readFilter(text: string): Promise<StaticFilter> {
     throw usageError(`--filter ${quote(text)} is not FILE.wasm or FILE.wasm=CONFIG.json`);
   }
   const module = await readBounded("--filter", path, MAX_MODULE_BYTES);
+  if (check !== null) await checkSigned(path, module, check);
   const config = configPath === null
     ? new Uint8Array(0)
     : await readBounded("--filter", configPath, MAX_CONFIG_BYTES);

@@ -1,9 +1,12 @@
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CliError } from "../../src/cli/failure.ts";
 import { parseFlags } from "../../src/cli/flags.ts";
 import { proxyCommand, staticOptions } from "../../src/cli/proxy.ts";
+import { signatureText } from "../../src/core/signature.ts";
+import { generateKeys, readPrivateKey, signModule } from "../../wasm/host/signature.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const BASE = ["--listen", "127.0.0.1:9000", "--to", "127.0.0.1:8080"];
@@ -143,6 +146,31 @@ test("tulle proxy finds the map beside a filter, for the lines of its traps", as
   assert.match(filters[0]!.locate!(5, 4)!, /gate\/assembly\/index\.ts:1:1$/);
   await writeFile(dir.join("gate.wasm.map"), "{");
   assert.match((await failure(...BASE, ...filter)).message, /gate\.wasm\.map: /);
+});
+
+test("tulle proxy takes only filters that a key has signed, when it is given keys", async () => {
+  await using dir = await tempDir("cli-keys");
+  const keys = await generateKeys();
+  await writeFile(dir.join("gate.wasm"), "abc");
+  await writeFile(dir.join("ours.pub"), keys.publicPem);
+  const argv = [
+    ...["--filter", dir.join("gate.wasm")],
+    ...["--filter-keys", dir.join("ours.pub")],
+  ];
+  const unsigned = await failure(...BASE, ...argv);
+  assert.match(unsigned.message, /^--filter: .*gate\.wasm: module [0-9a-f]{12} is not signed/);
+  assert.is(unsigned.exit, 64);
+  const sign = async (text: string) => {
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    const signature = await signModule(await readPrivateKey(keys.privatePem), sha256);
+    await writeFile(dir.join("gate.wasm.sig"), signatureText(signature));
+  };
+  await sign("another");
+  assert.match((await failure(...BASE, ...argv)).message, /was not made by a key that is trusted/);
+  await sign("abc");
+  assert.is((await options(...BASE, ...argv)).filters.length, 1);
+  await writeFile(dir.join("ours.pub"), keys.privatePem);
+  assert.match((await failure(...BASE, ...argv)).message, /private key in it/);
 });
 
 test.run();

@@ -4,12 +4,15 @@ import type { FilterRef } from "../../core/filter.ts";
 import type { ModuleState } from "../admin/state.ts";
 import type { WasmFilterRow } from "../kinds/wasm-filter.ts";
 
-/** The reference to `module`, with the settings of `row`. */
-export function refOf(
-  row: WasmFilterRow,
-  module: ModuleState,
-  signature: Uint8Array | null,
-): FilterRef {
+/** An object and a module that were good together. */
+export interface Served {
+  readonly row: WasmFilterRow;
+  readonly module: ModuleState;
+  readonly signature: Uint8Array | null;
+}
+
+/** The reference to the module, with the object's settings. */
+export function refOf({ row, module, signature }: Served): FilterRef {
   return {
     name: row.name,
     sha256: module.sha256,

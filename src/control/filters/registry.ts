@@ -17,7 +17,7 @@ import { keyOf } from "../resource.ts";
 import type { StateDir } from "../state-dir.ts";
 import { MAX_MODULE_BYTES } from "../../api/filter-ref.ts";
 import { checkModule, ModuleStore, type StoredModule } from "./module-store.ts";
-import { refOf } from "./ref.ts";
+import { refOf, type Served } from "./ref.ts";
 import { Rollouts } from "./rollouts.ts";
 import { type MapReader, SourceMaps } from "./source-maps.ts";
 import { readSignatureBeside } from "./signature-file.ts";
@@ -32,11 +32,7 @@ interface Entry {
   /** As configuration has it. */
   row: WasmFilterRow;
   /** What proxies are told: an object and a module that were good together; null: nothing yet. */
-  active: {
-    readonly row: WasmFilterRow;
-    readonly module: ModuleState;
-    readonly signature: Uint8Array | null;
-  } | null;
+  active: Served | null;
   state: FilterState["state"];
   reason: string;
   /** Newest first. */
@@ -114,19 +110,19 @@ export class FilterRegistry implements FilterSource {
     for (const entry of this.#entries.values()) {
       const shown = this.#shown(entry);
       if (shown === null) continue;
-      const { row, module, signature } = shown;
+      const { row } = shown;
       if (
         row.namespace !== target.namespace || row.target.kind !== target.kind ||
         row.target.name !== target.name
       ) continue;
       if (row.routes.length > 0 && (route === null || !row.routes.includes(route))) continue;
-      found.push({ row, ref: refOf(row, module, signature) });
+      found.push({ row, ref: refOf(shown) });
     }
     return found.sort((a, b) => byOrder(a.row, b.row)).map((f) => f.ref);
   }
 
   /** What is told of an entry. A closed filter without any good module refuses requests: size 0. */
-  #shown(entry: Entry): Entry["active"] {
+  #shown(entry: Entry): Served | null {
     if (entry.active !== null) return entry.active;
     if (entry.state === "pending" || entry.row.failurePolicy === "open") return null;
     const module = { sha256: entry.row.sha256, size: 0, label: "" };
@@ -184,7 +180,11 @@ export class FilterRegistry implements FilterSource {
 
   async #received(bytes: Uint8Array, signature: Uint8Array | null): Promise<StoredModule> {
     const module = await this.#store.add(bytes, "rolled out");
-    if (signature !== null) this.#store.sign(module.state.sha256, signature);
+    if (signature !== null) {
+      // a wrong one must not take the place of a good one
+      await this.#deps.signatures?.(module.state.sha256, signature);
+      this.#store.sign(module.state.sha256, signature);
+    }
     return module;
   }
 

@@ -79,6 +79,9 @@ test("a roll-out brings its signature, which survives a restart", async () => {
   const done = await first.registry.rollout("retry", { bytes: V2, signature: SIG2 });
   assert.ok(done.ok);
   assert.equal(first.serves(), [SHA2]);
+  const wrong = await first.registry.rollout("retry", { bytes: V2, signature: FOREIGN });
+  assert.not.ok(wrong.ok);
+  assert.equal(first.registry.refs(WEB, null)[0]?.signature, SIG2, "the good one stays");
   first.registry.close();
   const second = await setUp({ signatures: TRUSTED, yaml: signed(SHA1, SIG1), state });
   assert.equal(second.serves(), [SHA2]);
