@@ -38,6 +38,7 @@ export async function costOf(
       filter.outcome({ status: 503, elapsedMs: 12 });
       filter.response({ status: 200, headers });
       filter.responseBody(BODY);
+      filter.trailers({ "x-checksum": "abc" });
     }
     filter.end({ status: 200, elapsedMs: 12 });
     if (filter.connection().allowed) filter.connectionEnd({ bytesIn: 100, bytesOut: 1000 });

@@ -136,6 +136,8 @@ test("attempts, ticks, connections and choices are run as a proxy runs them", as
   assert.is(filter.attempt().choice?.value, "spare", "the second one");
   assert.is(filter.metric("attempts_total"), 2);
   assert.is(filter.response({ headers: { "x-teapot": "yes" } }).status, 418);
+  const trailers = filter.trailers({ "x-sum": "bad", "x-internal": "1" });
+  assert.equal(trailers.fields, [["x-checked", "yes"], ["x-sum", "books"]]);
   filter.end();
   filter.advance(200);
   assert.is(filter.metric("ticks_total"), 4);

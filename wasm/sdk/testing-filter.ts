@@ -22,11 +22,13 @@ import { positionText, type SourceMap } from "../host/source-map.ts";
 import type { FilterUnit } from "../host/unit.ts";
 import {
   exchangeOf,
+  type Fields,
   fieldsOf,
   replyOf,
   responseHeadOf,
   type TestRequest,
   type TestResponse,
+  trailersOf,
 } from "./testing-heads.ts";
 import { answerOf, calloutTargets } from "./testing-callouts.ts";
 import { VirtualClock } from "./testing-clock.ts";
@@ -41,6 +43,7 @@ import type {
   ResponseResult,
   TestOptions,
   TestOutcome,
+  TrailersResult,
 } from "./testing-results.ts";
 
 const ERRORS = { none: 0, connect: 1, reset: 2, timeout: 4 } as const;
@@ -206,6 +209,14 @@ export class TestFilter {
   /** The response's body: `onResponseBody`. */
   responseBody(body: TestBody): BodyResult {
     return this.#body("response", body);
+  }
+
+  /** The response's trailers: `onTrailers`. */
+  trailers(fields: Fields): TrailersResult {
+    const trailers = trailersOf(fields);
+    const fuel = this.#run("onTrailers", "trailers");
+    this.#chain.responseTrailers(this.#exchange(), trailers);
+    return { fields: fieldsOf(trailers), fuel: fuel() };
   }
 
   /** An opaque connection opens: `onConnection`. Only `identity` and `inbound` matter. */

@@ -72,6 +72,15 @@ export function responseHeadOf({ status = 200, headers = {} }: TestResponse): Re
   return response;
 }
 
+/** The fields after a response's body. */
+export function trailersOf(fields: Fields): ResponseHead {
+  const trailers = new ResponseHead();
+  const head = bytesOf("HTTP/1.1 200 Status", fields);
+  const parse = () => parseResponse(trailers, head, 0, head.length, MAX_HEAD_BYTES, false, false);
+  if (!isWhole(parse, head)) throw new Error("These trailers are none that a proxy takes");
+  return trailers;
+}
+
 function isWhole(parse: () => number, head: Uint8Array): boolean {
   try {
     return parse() === head.length;

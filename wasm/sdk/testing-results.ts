@@ -105,6 +105,12 @@ export interface ResponseResult extends HeadResult {
   readonly status: number;
 }
 
+/** What goes on of a response's trailers. */
+export interface TrailersResult {
+  readonly fields: HeadResult["fields"];
+  readonly fuel: number;
+}
+
 /** What became of a body. */
 export interface BodyResult {
   /** `too-long`: the filter wants it whole and refuses one of this length (413, of a response 503). */
