@@ -180,6 +180,17 @@ test("a slow endpoint stops the client through the filter", async () => {
   assert.not(client.paused);
 });
 
+test("a long piece reaches a filter in parts, so that its fuel is enough", async () => {
+  const { f, client, up } = await open([pieces]);
+  const body = "a word ".repeat(9000);
+  f.driver.feed(client, post(body));
+  f.driver.open(up());
+  const sent = up().take();
+  assert.match(sent, /\r\n\r\n1000\r\nA WORD /);
+  const got = sent.slice(sent.indexOf("\r\n\r\n") + 2).replaceAll(/\r\n[0-9a-f]+\r\n/g, "");
+  assert.ok(got === `${body.toUpperCase()}\r\n`, "and all of it arrives");
+});
+
 test("hostile addresses and lengths trap and reach nothing", async () => {
   const engine = createEngine({ clock: new FakeClock() });
   const bodies = { request: { wholeBytes: 0, over: "pass", replaces: true } };

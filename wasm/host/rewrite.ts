@@ -3,7 +3,7 @@
 // functions, globals and types stay what they were: what is added is added at the end.
 
 import { FilterRefused } from "../../src/core/filter.ts";
-import { HOOK_EXPORTS, type HookName, METRIC_EXPORT, STRING_MODULE } from "../abi.ts";
+import { ABORT_MODULE, HOOK_EXPORTS, type HookName, METRIC_EXPORT, STRING_MODULE } from "../abi.ts";
 import { type FunctionCost, scanFunction, settleCalls } from "./fuel.ts";
 import { type Body, type Import, type Limits, MODULE_LIMITS, type ParsedModule } from "./parse.ts";
 import { functionName } from "./names.ts";
@@ -118,6 +118,8 @@ function hooksOf(module: ParsedModule): Wrapped[] {
 }
 
 function importCost(found: Import): number {
+  // it ends the hook: what is charged for it would only be paid where it is not called
+  if (found.module === ABORT_MODULE) return 0;
   if (found.module !== STRING_MODULE) return HOST_CALL_COST;
   return found.name === "equals" || found.name === "compare"
     ? STRING_COMPARE_COST
