@@ -41,6 +41,8 @@ export interface SwapTold {
   explain?(reason: string): string;
   /** Every proxy runs the build from now on. */
   taken?(): void;
+  /** Requests that fail are the filter's own doing, and not counted against the swap. */
+  readonly mayRefuse?: boolean;
 }
 
 /**
@@ -76,9 +78,10 @@ export async function swap(
   if (stop.aborted) return null;
   const to = sha256.slice(0, 8);
   if (why === "") {
-    screen.message(
-      `${filter}: swapped to ${to} in ${tookMs} ms, ${crossed} requests crossed, ${failed} failed`,
-    );
+    const requests = told.mayRefuse === true
+      ? ""
+      : `, ${crossed} requests crossed, ${failed} failed`;
+    screen.message(`${filter}: swapped to ${to} in ${tookMs} ms${requests}`);
   } else {
     const readable = told.explain?.(why) ?? why;
     screen.alarm(`${filter}: the build before ${to} goes on serving: ${readable}`);

@@ -30,6 +30,8 @@ export interface WatchOptions {
   readonly folder?: string;
   /** Only these filters; all of the folder when absent. */
   readonly names?: readonly string[];
+  /** Requests that fail are a filter's own doing. */
+  readonly mayRefuse?: boolean;
   /** Told of each build that compiled, before it is rolled out. */
   built?(name: string, built: CompiledFilter): void;
   readonly compiler?: FilterCompiler;
@@ -95,6 +97,7 @@ async function rebuild(
     options.built?.(name, built);
     const map = mapOf(built, folder, name);
     const outcome = await swap(mesh, screen, name, built, stop, {
+      mayRefuse: options.mayRefuse === true,
       explain: (reason) => map === null ? reason : here(withPositions(reason, map)),
       taken: () => {
         const sinceMs = Math.round(performance.now() - savedMs);

@@ -115,6 +115,7 @@ async function dev(flags: Flags, terminal: Terminal): Promise<number> {
     const swaps: SwapOutcome[] = [];
     const watching = watchFilters({
       ...{ mesh, screen, stop: over, edited: new Set<string>(), folder, names: [name], compiler },
+      mayRefuse: true,
       done: (outcome) => {
         swaps.push(outcome);
         if (outcome.done) builds.serving = builds.newest;
