@@ -172,9 +172,9 @@ transport.l5d.io.SessionProtocol: http1=1 transport.l5d.io.SessionProtocol.Http1
 transport.l5d.io.SessionProtocol.Http1:
 transport.l5d.io.SessionProtocol.Http2:
 tulle.filter.v1.Chain: filters=1 *tulle.filter.v1.Filter
-tulle.filter.v1.Filter: name=1 string, module=2 tulle.filter.v1.Module, config=3 bytes, failure_policy=4 enum(FAILURE_POLICY_UNSPECIFIED=0 FAILURE_POLICY_OPEN=1 FAILURE_POLICY_CLOSED=2), limits=5 tulle.filter.v1.Limits, signature=6 bytes
+tulle.filter.v1.Filter: name=1 string, module=2 tulle.filter.v1.Module, config=3 bytes, failure_policy=4 enum(FAILURE_POLICY_UNSPECIFIED=0 FAILURE_POLICY_OPEN=1 FAILURE_POLICY_CLOSED=2), limits=5 tulle.filter.v1.Limits, signature=6 bytes, callouts=7 map
 tulle.filter.v1.Module: sha256=1 bytes, size=2 uint64
-tulle.filter.v1.Limits: fuel_per_hook=1 uint64, memory_pages=2 uint32
+tulle.filter.v1.Limits: fuel_per_hook=1 uint64, memory_pages=2 uint32, cpu_percent=3 uint32
 tulle.filter.v1.GetModuleRequest: sha256=1 bytes
 tulle.filter.v1.ModuleChunk: data=1 bytes
 `.replaceAll("FILTERS", "filter_chain=2048 tulle.filter.v1.Chain");
