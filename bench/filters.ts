@@ -20,6 +20,7 @@ import { headerName } from "../src/core/head.ts";
 import { SILENT } from "../src/core/log.ts";
 import { get, moduleBytes, refTo, responseHead } from "../test/wasm/support.ts";
 import { readConfig } from "../wasm/host/config.ts";
+import { createCounts } from "../wasm/host/counts.ts";
 import { Guest } from "../wasm/host/guest.ts";
 import { readManifest } from "../wasm/host/manifest.ts";
 import { MetricStore } from "../wasm/host/metrics.ts";
@@ -27,7 +28,7 @@ import { parseModule } from "../wasm/host/parse.ts";
 import { COMPILE_OPTIONS, describe, FilterPlan } from "../wasm/host/plan.ts";
 import { rewriteModule } from "../wasm/host/rewrite.ts";
 import { Chain } from "../wasm/host/chain.ts";
-import { FilterUnit, SAMPLES_KEPT } from "../wasm/host/unit.ts";
+import { FilterUnit } from "../wasm/host/unit.ts";
 import { share } from "./support/filter-share.ts";
 import { swaps } from "./support/filter-swaps.ts";
 import { machine, median, table } from "./support/table.ts";
@@ -99,16 +100,7 @@ async function plan(name: string, meter: boolean): Promise<FilterPlan> {
 }
 
 function chainOf(...plans: readonly FilterPlan[]): FilterChain {
-  const counts = () => ({
-    calls: 0,
-    sampledNs: new Float64Array(SAMPLES_KEPT),
-    samples: 0,
-    traps: 0,
-    fuelExhausted: 0,
-    overBudget: 0,
-    lastError: "",
-  });
-  const units = plans.map((p) => new FilterUnit(p, world, new MetricStore(), counts()));
+  const units = plans.map((p) => new FilterUnit(p, world, new MetricStore(), createCounts()));
   return new Chain(units, false);
 }
 

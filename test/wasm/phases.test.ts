@@ -113,6 +113,18 @@ test("a filter sets the request's time-out instead of the route's", async () => 
   assert.match(client.take(), /^HTTP\/1.1 504 [^]*No response on route books within 100 ms/);
 });
 
+test("what a filter set before it trapped is undone", async () => {
+  const { chain } = await open(ZONES, { failurePolicy: "open" });
+  const asks = { "x-timeout": "5", "x-attempt-timeout": "5", "x-zone": "spare" };
+  const x = get("/", { ...asks, "x-trap": "yes" });
+  assert.is(chain.requestHead(x), CONTINUE);
+  assert.equal([x.timeoutMs, x.attemptTimeoutMs, x.choice], [0, 0, null]);
+  assert.is(x.request.edits.length, 0);
+  const y = get("/", asks);
+  chain.requestHead(y);
+  assert.equal([y.timeoutMs, y.attemptTimeoutMs, y.choice?.value], [5, 5, "spare"]);
+});
+
 test("ticks come on the timers that the engine was given, until no chain holds the filter", async () => {
   const { clock, counted } = await open();
   for (let i = 0; i < 10; i++) clock.advance(50);

@@ -20,6 +20,7 @@ import { Chain, unloaded } from "./chain.ts";
 import { tryCanary } from "./canary.ts";
 import { CELLS_BYTES, HostCells } from "./cells.ts";
 import { readConfig } from "./config.ts";
+import { createCounts, nsPerCall, type UnitCounts } from "./counts.ts";
 import { sha256Hex } from "./digest.ts";
 import type { World } from "./situation.ts";
 import { type LoadedModule, loadModule } from "./load.ts";
@@ -32,7 +33,7 @@ import {
   DEFAULT_FUEL_TO_START,
   DEFAULT_MEMORY_PAGES,
 } from "./rewrite.ts";
-import { FilterUnit, type FoldHolder, nsPerCall, SAMPLES_KEPT, type UnitCounts } from "./unit.ts";
+import { FilterUnit, type FoldHolder } from "./unit.ts";
 
 /** What the engine needs from the process. */
 export interface EngineOptions {
@@ -192,15 +193,7 @@ class Engine implements FilterEngine {
     if (known !== undefined) return known.counts;
     const [oldest] = this.#counts.keys();
     if (this.#counts.size >= MAX_STATS && oldest !== undefined) this.#counts.delete(oldest);
-    const counts = {
-      calls: 0,
-      sampledNs: new Float64Array(SAMPLES_KEPT),
-      samples: 0,
-      traps: 0,
-      fuelExhausted: 0,
-      overBudget: 0,
-      lastError: "",
-    };
+    const counts = createCounts();
     this.#counts.set(key, { name, sha256, counts });
     return counts;
   }

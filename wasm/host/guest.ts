@@ -2,12 +2,7 @@
 // header parameters, and one call into the module. Whatever is thrown here the unit catches.
 
 import type { Exchange } from "../../src/core/exchange.ts";
-import {
-  type BodyPiece,
-  type CalloutAnswer,
-  FilterRefused,
-  type Outcome,
-} from "../../src/core/filter.ts";
+import { type BodyPiece, type CalloutAnswer, type Outcome } from "../../src/core/filter.ts";
 import type { Head, HeaderEdit, HeaderName, ResponseHead } from "../../src/core/head.ts";
 import {
   ACTION_CONTINUE,
@@ -23,7 +18,7 @@ import {
   RETRY_NO,
   RETRY_YES,
 } from "../abi.ts";
-import { createImports } from "./hostcalls.ts";
+import { type Hook, startInstance } from "./instance.ts";
 import type { FilterPlan } from "./plan.ts";
 import {
   beginHook,
@@ -32,41 +27,30 @@ import {
   PHASE_ATTEMPT,
   PHASE_CONNECTION,
   PHASE_END,
+  PHASE_IDLE,
   PHASE_OUTCOME,
   PHASE_REQUEST,
   PHASE_REQUEST_BODY,
   PHASE_RESPONSE,
   PHASE_RESPONSE_BODY,
-  PHASE_START,
   PHASE_TICK,
   PHASE_TRAILERS,
   type Situation,
   type World,
 } from "./situation.ts";
-import {
-  ALLOWANCE_EXPORT,
-  DEFAULT_FUEL_TO_START,
-  FUEL_EXPORT,
-  MEMORY_EXPORT,
-  NOT_ENTERED,
-  START_EXPORT,
-} from "./rewrite.ts";
-import { ConfigRefusal, HostTrap, trapOf } from "./trap.ts";
-
-type Hook = (...args: unknown[]) => number;
+import { NOT_ENTERED } from "./rewrite.ts";
+import { HostTrap } from "./trap.ts";
 
 /** `attemptOutcome`'s opinions: a delay in ms, or one of these. */
 export const OPINION_NONE = -1;
 export const OPINION_NO = -2;
-
-const IDLE = 0;
 
 /** A started instance. */
 export class Guest {
   readonly exports: WebAssembly.Exports;
   readonly memory: WebAssembly.Memory | null;
   readonly #plan: FilterPlan;
-  readonly #at: Situation = createSituation(IDLE);
+  readonly #at: Situation = createSituation(PHASE_IDLE);
   readonly #allowance: WebAssembly.Global;
   readonly #fuel: WebAssembly.Global;
   readonly #request: Hook | null;
@@ -85,31 +69,11 @@ export class Guest {
   /** Instantiates, starts and configures. Throws `FilterRefused` with the reason. */
   constructor(plan: FilterPlan, world: World) {
     this.#plan = plan;
-    const at = this.#at;
-    let hook = "the module";
-    let fuel: WebAssembly.Global | null = null;
-    try {
-      const instance = new WebAssembly.Instance(plan.module, createImports(plan, at, world));
-      this.exports = instance.exports;
-      fuel = this.exports[FUEL_EXPORT] as WebAssembly.Global;
-      this.#fuel = fuel;
-      at.fuel = fuel;
-      this.#allowance = this.exports[ALLOWANCE_EXPORT] as WebAssembly.Global;
-      this.memory = (this.exports[MEMORY_EXPORT] as WebAssembly.Memory | undefined) ?? null;
-      at.memory = this.memory;
-      at.phase = PHASE_START;
-      for (const name of [START_EXPORT, HOOK_EXPORTS.start, HOOK_EXPORTS.configure]) {
-        hook = name === HOOK_EXPORTS.configure ? "configure" : "the start function";
-        (this.exports[name] as Hook | undefined)?.();
-      }
-      at.phase = IDLE;
-    } catch (thrown) {
-      if (thrown instanceof ConfigRefusal) throw new FilterRefused(thrown.message);
-      const left = fuel === null ? 0 : Number(fuel.value);
-      throw new FilterRefused(
-        trapOf(thrown, hook, left, DEFAULT_FUEL_TO_START, plan.places).reason,
-      );
-    }
+    const started = startInstance(plan, this.#at, world);
+    this.exports = started.exports;
+    this.memory = started.memory;
+    this.#fuel = started.fuel;
+    this.#allowance = started.allowance;
     const find = (name: string) => (this.exports[name] as Hook | undefined) ?? null;
     this.#request = find(HOOK_EXPORTS.request);
     this.#outcome = find(HOOK_EXPORTS.outcome);

@@ -1,7 +1,21 @@
 // A module ready to be instantiated, and a filter's configuration applied to it: everything that is
 // looked up by slot while requests run, prepared once.
 
-import type { FilterRef, ModuleInfo, PreparedFilter } from "../../src/core/filter.ts";
+import {
+  type FilterRef,
+  HOOK_ATTEMPT,
+  HOOK_CONNECTION,
+  HOOK_CONNECTION_END,
+  HOOK_END,
+  HOOK_OUTCOME,
+  HOOK_REQUEST,
+  HOOK_REQUEST_BODY,
+  HOOK_RESPONSE,
+  HOOK_RESPONSE_BODY,
+  HOOK_TRAILERS,
+  type ModuleInfo,
+  type PreparedFilter,
+} from "../../src/core/filter.ts";
 import { type HeaderEdit, type HeaderName, headerName } from "../../src/core/head.ts";
 import { ABI, HOOK_EXPORTS, type HookName, type Manifest } from "../abi.ts";
 import type { ConfigValues } from "./config.ts";
@@ -40,6 +54,8 @@ export class FilterPlan implements PreparedFilter {
   readonly editsResponse: Uint8Array;
   /** The request is read after the request hook. */
   readonly keepsRequest: boolean;
+  /** Bits of `HOOK_*`. */
+  readonly hookBits: number;
 
   constructor(
     ref: FilterRef,
@@ -86,6 +102,17 @@ export class FilterPlan implements PreparedFilter {
       h === "trailers"
     );
     this.keepsRequest = manifest.keepsRequest && isLate;
+    const { hooks } = info;
+    this.hookBits = (hooks.includes("request") || this.keepsRequest ? HOOK_REQUEST : 0) |
+      (hooks.includes("outcome") ? HOOK_OUTCOME : 0) |
+      (hooks.includes("response") ? HOOK_RESPONSE : 0) |
+      (hooks.includes("end") ? HOOK_END : 0) |
+      (hooks.includes("attempt") ? HOOK_ATTEMPT : 0) |
+      (hooks.includes("requestBody") ? HOOK_REQUEST_BODY : 0) |
+      (hooks.includes("responseBody") ? HOOK_RESPONSE_BODY : 0) |
+      (hooks.includes("trailers") ? HOOK_TRAILERS : 0) |
+      (hooks.includes("connection") ? HOOK_CONNECTION : 0) |
+      (hooks.includes("connectionEnd") ? HOOK_CONNECTION_END : 0);
   }
 }
 

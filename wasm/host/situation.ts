@@ -8,6 +8,7 @@ import type { Logger } from "../../src/core/log.ts";
 import type { HostCells } from "./cells.ts";
 
 /** What a filter is doing right now. */
+export const PHASE_IDLE = 0;
 export const PHASE_START = 1;
 export const PHASE_REQUEST = 2;
 export const PHASE_OUTCOME = 4;

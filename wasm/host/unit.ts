@@ -8,16 +8,6 @@ import {
   type CalloutAnswer,
   CONTINUE,
   FAILED,
-  HOOK_ATTEMPT,
-  HOOK_CONNECTION,
-  HOOK_CONNECTION_END,
-  HOOK_END,
-  HOOK_OUTCOME,
-  HOOK_REQUEST,
-  HOOK_REQUEST_BODY,
-  HOOK_RESPONSE,
-  HOOK_RESPONSE_BODY,
-  HOOK_TRAILERS,
   type Outcome,
   PAUSED,
   REPLY,
@@ -26,34 +16,21 @@ import {
 import { errorText } from "../../src/core/errors.ts";
 import type { ResponseHead } from "../../src/core/head.ts";
 import { ACTION_PAUSE, ACTION_REPLY, type Manifest } from "../abi.ts";
+import { addSample, type UnitCounts } from "./counts.ts";
 import { CpuBudget, DEFAULT_CPU_PERCENT } from "./budget.ts";
 import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./situation.ts";
 import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
 import { trapOf } from "./trap.ts";
+import { putBack, RequestUndo } from "./undo.ts";
 
 /** About one call in this many is timed; which ones a filter cannot know. */
 const SAMPLE = 16;
-/** Timed calls that the median is taken of. */
-export const SAMPLES_KEPT = 64;
 /** Traps after which the next instance is not made at once. */
 const QUICK_RESTARTS = 3;
 /** A filter that ran this long without a trap starts over. */
 const HEALTHY_MS = 10_000;
-
-/** Counted for all instances of one filter and module. */
-export interface UnitCounts {
-  calls: number;
-  /** The newest timed calls, in nanoseconds; a ring. */
-  readonly sampledNs: Float64Array;
-  /** Calls that were timed, ever. */
-  samples: number;
-  traps: number;
-  fuelExhausted: number;
-  overBudget: number;
-  lastError: string;
-}
 
 /** Where a unit's cells are, for whoever folds them when the unit is gone. */
 export interface FoldHolder {
@@ -72,6 +49,7 @@ export class FilterUnit {
   readonly #backoff: Backoff;
   readonly #isOpen: boolean;
   readonly #budget: CpuBudget;
+  readonly #undo = new RequestUndo();
   /** What the guest was last allowed; the rest is in its allowance. */
   #granted = 0;
   /** Over budget until then; 0: it is not. */
@@ -91,17 +69,7 @@ export class FilterUnit {
     this.#backoff = new Backoff(100, 30_000, 0.2, () => world.random());
     this.#budget = new CpuBudget(plan.ref.cpuPercent || DEFAULT_CPU_PERCENT, world.now());
     this.#isOpen = plan.ref.failurePolicy === "open";
-    const { hooks } = plan.info;
-    this.hooks = (hooks.includes("request") || plan.keepsRequest ? HOOK_REQUEST : 0) |
-      (hooks.includes("outcome") ? HOOK_OUTCOME : 0) |
-      (hooks.includes("response") ? HOOK_RESPONSE : 0) |
-      (hooks.includes("end") ? HOOK_END : 0) |
-      (hooks.includes("attempt") ? HOOK_ATTEMPT : 0) |
-      (hooks.includes("requestBody") ? HOOK_REQUEST_BODY : 0) |
-      (hooks.includes("responseBody") ? HOOK_RESPONSE_BODY : 0) |
-      (hooks.includes("trailers") ? HOOK_TRAILERS : 0) |
-      (hooks.includes("connection") ? HOOK_CONNECTION : 0) |
-      (hooks.includes("connectionEnd") ? HOOK_CONNECTION_END : 0);
+    this.hooks = plan.hookBits;
     this.#start();
   }
 
@@ -113,21 +81,17 @@ export class FilterUnit {
   request(x: Exchange): Verdict {
     const guest = this.#ready();
     if (guest === null) return this.#unavailable(x);
-    const { request } = x;
-    const edits = request.edits.length;
+    // locals cost nothing for the many requests that do not fail
+    const { request, timeoutMs, attemptTimeoutMs, choice } = x;
     const { newPath, newAuthority } = request;
+    const edits = request.edits.length;
     const startedMs = this.#sample();
     try {
       const action = guest.request(x);
       if (startedMs >= 0) this.#sampled(startedMs, guest);
       return action === 0 ? CONTINUE : verdictOf(action, x);
     } catch (thrown) {
-      // what a filter did before it failed is undone
-      x.callout = null;
-      request.edits.length = edits;
-      request.newPath = newPath;
-      request.newAuthority = newAuthority;
-      x.local = null;
+      putBack(x, edits, newPath, newAuthority, timeoutMs, attemptTimeoutMs, choice);
       if (this.#failed(thrown, "onRequest", guest)) return this.request(x);
       return this.#unavailable(x);
     }
@@ -179,35 +143,23 @@ export class FilterUnit {
   }
 
   attempt(x: Exchange): void {
-    const { choice, attemptTimeoutMs } = x;
-    this.#quietly("onAttempt", (guest) => guest.attempt(x), () => {
-      x.choice = choice;
-      x.attemptTimeoutMs = attemptTimeoutMs;
-    });
+    this.#undo.take(x);
+    this.#quietly("onAttempt", (guest) => guest.attempt(x), () => this.#undo.apply(x));
   }
 
   /** As `request`, with the answer to what the filter asked. */
   callout(x: Exchange, context: number, answer: CalloutAnswer): Verdict {
-    const { request } = x;
-    const edits = request.edits.length;
-    const { newPath, newAuthority } = request;
+    this.#undo.take(x);
     let action = 0;
     const ran = this.#quietly("onCallout", (guest) => {
       action = guest.callout(x, context, answer);
-    }, () => {
-      request.edits.length = edits;
-      request.newPath = newPath;
-      request.newAuthority = newAuthority;
-      x.callout = null;
-      x.local = null;
-    });
+    }, () => this.#undo.apply(x));
     return ran ? verdictOf(action, x) : this.#unavailable(x);
   }
 
   body(x: Exchange, isResponse: boolean, piece: BodyPiece, last: boolean): Verdict {
     const { buf, from, to } = piece;
-    const edits = x.request.edits.length;
-    const { newPath, newAuthority } = x.request;
+    this.#undo.take(x);
     let action = 0;
     const hook = isResponse ? "onResponseBody" : "onRequestBody";
     const ran = this.#quietly(hook, (guest) => {
@@ -216,10 +168,7 @@ export class FilterUnit {
       piece.buf = buf;
       piece.from = from;
       piece.to = to;
-      x.request.edits.length = edits;
-      x.request.newPath = newPath;
-      x.request.newAuthority = newAuthority;
-      x.local = null;
+      this.#undo.apply(x);
     });
     if (!ran) return this.#unavailable(x);
     return action === ACTION_REPLY ? REPLY : CONTINUE;
@@ -277,7 +226,7 @@ export class FilterUnit {
   #sampled(startedMs: number, guest: Guest): void {
     const { counts } = this;
     const ns = Math.max(0, this.#world.now() - startedMs) * 1e6;
-    counts.sampledNs[counts.samples++ % SAMPLES_KEPT] = ns;
+    addSample(counts, ns);
     this.#budget.observe(ns, this.plan.fuelPerHook - guest.fuelLeft);
   }
 
@@ -387,10 +336,4 @@ function verdictOf(action: number, x: Exchange): Verdict {
   if (action === ACTION_PAUSE) return PAUSED;
   x.callout = null;
   return action === ACTION_REPLY ? REPLY : CONTINUE;
-}
-
-/** The median of the newest timed calls: the first ones, which compile, and pauses do not move it. */
-export function nsPerCall(counts: UnitCounts): number {
-  const known = counts.sampledNs.slice(0, Math.min(counts.samples, SAMPLES_KEPT)).sort();
-  return known.length === 0 ? 0 : known[known.length >> 1] as number;
 }
