@@ -77,7 +77,9 @@ test("the share of the time is settable for each filter; 100 means no limit", as
 test("what an instruction takes is learnt from timed calls", () => {
   const budget = new CpuBudget(5, 0);
   assert.is(budget.grant, BURST_MS * 1e6);
-  for (let i = 0; i < 5; i++) budget.observe(10_000, 1000);
+  budget.observe(5e6, 1000);
+  assert.is(budget.priceNs, 1, "a first call that compiles moves nothing");
+  for (let i = 0; i < 8; i++) budget.observe(10_000, 1000);
   assert.is(budget.priceNs, 10);
   budget.observe(1e9, 10); // a pause of the machine
   assert.is(budget.priceNs, 10, "one call that was interrupted moves nothing");

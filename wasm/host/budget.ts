@@ -10,7 +10,7 @@ export const BURST_MS = 20;
 const RESUME_NS = 2e6;
 /** Calls that the price of an instruction is learnt from; the median counts. */
 const PRICES = 15;
-/** Before the first timed call. */
+/** Until half of them are known: the first calls, which compile, say little. */
 const FIRST_PRICE_NS = 1;
 const MIN_PRICE_NS = 0.25;
 const MAX_PRICE_NS = 200;
@@ -39,7 +39,6 @@ export class CpuBudget {
   observe(ns: number, fuel: number): void {
     if (ns <= 0 || fuel <= 0) return;
     const price = Math.min(MAX_PRICE_NS, Math.max(MIN_PRICE_NS, ns / fuel));
-    if (this.#samples === 0) this.#prices.fill(price);
     this.#prices[this.#samples++ % PRICES] = price;
   }
 
