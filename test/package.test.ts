@@ -143,14 +143,14 @@ of("installs elsewhere without scripts, and runs there", async () => {
   assert.match(await filter("build"), /gate\.wasm {2}\d+ bytes/);
   assert.match(await filter("test"), /1 passed, 0 failed/);
   assert.match(await filter("inspect", "filters/build/gate.wasm"), "a proxy loads it");
-  const mesh = ["--net", "127.95", "--admin", "127.0.0.1:0", "--duration", "2s"];
+  const mesh = ["--net", "127.89", "--admin", "127.0.0.1:0", "--duration", "2s"];
   assert.match(await filter("dev", "gate", ...mesh), "gate runs in front of catalogue");
   await filter("sign", "filters/build/gate.wasm", "--new-key", "me");
   assert.match(await filter("verify", "filters/build/gate.wasm", "--key", "me.pub"), "signed by");
 
   const demo = await outside("npx", [
     ...["tulle", "demo", "--duration", "10s", "--json"],
-    ...["--net", "127.95", "--admin", "127.0.0.1:0"],
+    ...["--net", "127.89", "--admin", "127.0.0.1:0"],
   ], at.path);
   assert.is(demo.code, 0, `${demo.stderr}\n${demo.stdout}`);
   const report = JSON.parse(demo.stdout);

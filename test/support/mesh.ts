@@ -194,9 +194,12 @@ export class TestMesh {
       },
     });
     this.#proxies.set(pod.name, child);
+    // A proxy that ended is not asked any more: the test would wait for the question.
+    let ended = false;
+    void child.exited.then(() => ended = true);
     const isReady = eventually(
       `${child.name} is ready`,
-      () => fetchText(`http://${pod.ip}:4191/ready`),
+      () => ended ? "" : fetchText(`http://${pod.ip}:4191/ready`),
       READY_WITHIN_MS,
     );
     await this.#unlessEnded(child, isReady);
@@ -287,7 +290,7 @@ export class TestMesh {
       throw new Error(deathOf(child, exit));
     });
     ended.catch(() => {});
-    return await Promise.race([wanted, ended]);
+    return await Promise.race([ended, wanted]);
   }
 }
 
