@@ -87,8 +87,6 @@ export class Exchange {
   filterError = "";
   /** Labels of the endpoint that served the attempt; for filters and metrics. */
   endpointLabels: Readonly<Record<string, string>> = NO_LABELS;
-  /** The endpoint's `metrics` object of the newest attempt; its owner knows the type. */
-  endpoint: unknown = null;
   /** The matched route's state; its owner knows the type. */
   route: unknown = null;
   /** The matched route's name, for filters. */
@@ -125,7 +123,6 @@ export class Exchange {
     this.local = null;
     this.filterError = "";
     this.endpointLabels = NO_LABELS;
-    this.endpoint = null;
     this.route = null;
     this.routeName = "";
     this.timeoutMs = 0;

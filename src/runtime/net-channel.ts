@@ -58,12 +58,6 @@ export class NetChan {
 export class NetChans {
   readonly #chans: NetChan[] = [];
   readonly #free: number[] = [];
-  #open = 0;
-
-  /** Channels in use. */
-  get open(): number {
-    return this.#open;
-  }
 
   /** A fresh channel. Throws when all numbers are in use. */
   take(): NetChan {
@@ -76,7 +70,6 @@ export class NetChans {
     }
     c.generation = (c.generation + 1) % GENERATIONS;
     c.id = c.generation * MAX_CHANNELS + index;
-    this.#open++;
     return c;
   }
 
@@ -109,7 +102,6 @@ export class NetChans {
     c.why = null;
     c.meter = null;
     c.timeout = null; // its closure belongs to the old connection
-    this.#open--;
     this.#free.push(c.id % MAX_CHANNELS);
     return out;
   }

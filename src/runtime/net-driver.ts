@@ -58,11 +58,6 @@ export class NetDriver implements Driver {
     return this.#now;
   }
 
-  /** Channels in use. */
-  get channels(): number {
-    return this.#chans.open;
-  }
-
   connect(to: ConnectTo, core: Core): Chan {
     const c = this.#make(core);
     c.timeout ??= createTimer(() => {

@@ -21,6 +21,19 @@ function wrong(yaml: string): string {
 const object = (apiVersion: string, kind: string, spec: string, name = "x") =>
   `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: { name: ${name}, namespace: shop }\nspec: ${spec}\n`;
 
+test("a WasmFilter names a file only from a folder", () => {
+  const yaml = object(
+    "tulle.dev/v1alpha1",
+    "WasmFilter",
+    `{ targetRef: { kind: Service, name: web }, module: { sha256: ${
+      "ab".repeat(32)
+    }, file: /etc/passwd } }`,
+  );
+  const from = { ...resource(yaml), folder: "" };
+  assert.throws(() => new Cluster().apply(from), /spec\.module\.file: names a file, which only/);
+  assert.is(wrong(yaml), "nothing", "an object of a folder may");
+});
+
 test("every field that is wrong is named by its path", () => {
   const profile = (spec: string) =>
     object("linkerd.io/v1alpha2", "ServiceProfile", spec, "web.shop.svc.cluster.local");

@@ -61,7 +61,7 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
     routes: routes.list(256).map((name) => name.string()),
     sha256,
     signature: signatureAt(module.at("signature")),
-    file: module.at("file").stringOr(""),
+    file: fileAt(module.at("file"), r.folder),
     folder: r.folder,
     config: bytes,
     order: spec.at("order").intOr(0, -1_000_000, 1_000_000),
@@ -73,6 +73,15 @@ export function wasmFilterRow(r: Resource): WasmFilterRow {
     callouts: calloutsAt(spec.at("callouts")),
     cpuPercent: limits.at("cpuPercent").intOr(0, 1, 100),
   };
+}
+
+/** Only an object that is itself a file may name files: anybody else would choose what is read here. */
+function fileAt(field: Field, folder: string): string {
+  const file = field.stringOr("");
+  if (file !== "" && folder === "") {
+    field.fail("names a file, which only an object in a folder may: roll the module out instead");
+  }
+  return file;
 }
 
 function signatureAt(field: Field): Uint8Array | null {

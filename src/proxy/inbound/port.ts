@@ -20,7 +20,6 @@ export interface InboundOptions {
   readonly driver: Driver;
   readonly metrics: ProxyMetrics;
   readonly discovery: Discovery;
-  readonly podIps: readonly string[] | null;
   readonly sourceIp: string | null;
   /** Where the application listens on a port; null: there is no such port. */
   application(port: number): SocketAddr;

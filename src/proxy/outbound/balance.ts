@@ -64,7 +64,6 @@ export function balance(target: Target, random: () => number): HttpService {
       reply.fail(new MeshError("failfast", `No endpoint of ${authority}${which} is ${why}`));
       return NOTHING_MORE;
     }
-    x.endpoint = endpoint;
     x.endpointLabels = endpoint.endpoint.labels;
     return endpoint.client.dispatch(x, reply);
   };

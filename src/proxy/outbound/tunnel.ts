@@ -24,7 +24,6 @@ export function tunnel(target: Target, random: () => number): HttpService {
       );
       return NOTHING_MORE;
     }
-    x.endpoint = endpoint;
     const client = new TunnelClient(driver, endpoint, x, reply);
     client.begin(driver.connect(endpoint.connect, client));
     return client;

@@ -86,7 +86,6 @@ function fixture(
         throw new Error("not used here");
       },
     },
-    podIps: ["127.77.0.9"],
     sourceIp: "127.77.0.9",
     application: (port) => ({ ip: "127.77.0.9", port }),
     connectMs: 100,

@@ -340,6 +340,30 @@ test("an endpoint that fails in a row is ejected, probed by one request, and tak
   assert.match(await exchange(OK), /^HTTP\/1\.1 200/);
 });
 
+test("an upgrade passes, and bytes follow in both directions", async () => {
+  const f = outboundFixture(snapshot(ONE));
+  const client = f.client();
+  f.driver.feed(
+    client,
+    "GET /ws HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+  );
+  const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
+  f.driver.open(up);
+  assert.match(up.take(), /^GET \/ws [^]*connection: upgrade\r\nupgrade: websocket\r\n\r\n$/);
+  f.driver.feed(
+    up,
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello",
+  );
+  assert.match(client.take(), /^HTTP\/1\.1 101 [^]*upgrade: websocket\r\n\r\nhello$/);
+  await turn();
+  f.driver.feed(client, "\x81\x00");
+  assert.is(up.take(), "\x81\x00");
+  f.driver.end(client);
+  assert.ok(up.shutdown, "the client's half-close");
+  f.driver.end(up);
+  assert.is(client.closed, "flush");
+});
+
 test("an idle target is released with its connections", async () => {
   const f = outboundFixture(snapshot(ONE));
   const client = f.client();
