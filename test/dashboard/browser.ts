@@ -59,6 +59,13 @@ export class Browser {
     this.#profile = profile;
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(String(data)));
+    // Who waits for an answer learns that none will come.
+    socket.onclose = () => {
+      for (const answer of this.#waiting.values()) {
+        answer({ error: { message: "Chromium is gone" } });
+      }
+      this.#waiting.clear();
+    };
   }
 
   static async start(path: string): Promise<Browser> {
@@ -153,7 +160,8 @@ export class Browser {
     const late = setTimeout(() => this.#child.kill("SIGKILL"), 5000);
     // In order, so that none of its processes still writes to the profile.
     this.#session = "";
-    await this.#call("Browser.close");
+    // Chromium may end before it has answered: what counts is that it ended.
+    this.#call("Browser.close").catch(() => {});
     await ended;
     clearTimeout(late);
     this.#socket.close();
