@@ -13,7 +13,7 @@ import { findTests, type TestFile } from "./runner/files.ts";
 import { pool } from "./runner/pool.ts";
 import { killAll, run } from "./runner/process.ts";
 import { denoRuntime, nodeRuntime, type Runtime } from "./runner/runtimes.ts";
-import { type Skip, SUMMARY, verdict } from "./runner/verdict.ts";
+import { type Skip, SUMMARY, type Verdict, verdict } from "./runner/verdict.ts";
 
 const WIDTH = 2;
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -29,9 +29,17 @@ interface Job {
 const totals = { passed: 0, failed: 0 };
 const skipped: (Skip & { where: string })[] = [];
 const failures: string[] = [];
+/** Files that passed only when they ran again: never quiet, since each is a defect of its own. */
+const unsteady: string[] = [];
 
-/** Runs one file on one runtime, prints its line, and adds to the totals. */
-async function runJob({ file, runtime }: Job): Promise<void> {
+/**
+ * More files than this are broken, not disturbed. Up to so many run once more, alone, on a machine
+ * that others share (`CI`): what fails twice has failed.
+ */
+const MAX_AGAIN = 3;
+
+/** Runs one file on one runtime and prints its line; true when it passed. */
+async function runJob({ file, runtime }: Job, count: (v: Verdict) => void): Promise<boolean> {
   const temporary = await mkdtemp(join(scratch, "t"));
   const ended = await run({
     command: runtime.command,
@@ -44,18 +52,42 @@ async function runJob({ file, runtime }: Job): Promise<void> {
   await rm(temporary, { recursive: true, force: true, maxRetries: 3 });
   const v = verdict(ended);
   const failed = v.failed + v.problems.length;
-  const where = `${runtime.name} ${file.path}`;
-  totals.passed += v.passed;
-  totals.failed += failed;
-  for (const skip of v.skips) skipped.push({ ...skip, where });
+  count(v);
   const seconds = (ended.ms / 1000).toFixed(1);
   const counts = `${v.passed} passed${failed > 0 ? `, ${failed} failed` : ""}` +
     (v.skips.length > 0 ? `, ${v.skips.length} skipped` : "");
-  console.log(`${failed > 0 ? "FAIL" : "ok  "} ${where}  ${counts}  ${seconds} s`);
-  if (failed === 0) return;
-  failures.push(where);
+  console.log(
+    `${failed > 0 ? "FAIL" : "ok  "} ${runtime.name} ${file.path}  ${counts}  ${seconds} s`,
+  );
+  if (failed === 0) return true;
   console.log(indent(ended.output.trim()));
   for (const problem of v.problems) console.log(`     → ${problem}`);
+  return false;
+}
+
+/** Runs all files; adds to the totals what each did in the end. */
+async function runJobs(jobs: readonly Job[]): Promise<void> {
+  const verdicts = new Map<Job, Verdict>();
+  const failed: Job[] = [];
+  await pool(jobs, WIDTH, (job) => job.file.alone, async (job) => {
+    if (!await runJob(job, (v) => verdicts.set(job, v))) failed.push(job);
+  });
+  if (process.env["CI"] === "true" && failed.length <= MAX_AGAIN) {
+    for (const job of failed.splice(0)) {
+      if (await runJob(job, (v) => verdicts.set(job, v))) unsteady.push(place(job));
+      else failed.push(job);
+    }
+  }
+  for (const [job, v] of verdicts) {
+    totals.passed += v.passed;
+    totals.failed += v.failed + v.problems.length;
+    for (const skip of v.skips) skipped.push({ ...skip, where: place(job) });
+  }
+  failures.push(...failed.map(place));
+}
+
+function place({ file, runtime }: Job): string {
+  return `${runtime.name} ${file.path}`;
 }
 
 function indent(text: string): string {
@@ -92,9 +124,11 @@ async function main(): Promise<void> {
     }
   }
   const jobs = files.flatMap((file) => runtimes.map((runtime): Job => ({ file, runtime })));
-  await pool(jobs, WIDTH, (job) => job.file.alone, runJob);
+  await runJobs(jobs);
   if (skipped.length > 0) console.log("\nSkipped:");
   for (const s of skipped) console.log(`  ${s.where}: ${s.name}\n    because ${s.reason}`);
+  if (unsteady.length > 0) console.log("\nPassed only when run again, alone:");
+  for (const u of unsteady) console.log(`  ${u}`);
   if (failures.length > 0) console.log("\nFailed:");
   for (const f of failures) console.log(`  ${f}`);
   console.log(`\n${totals.passed} passed, ${totals.failed} failed, ${skipped.length} skipped`);
