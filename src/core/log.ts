@@ -7,6 +7,11 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** Values that may be logged. Never a header value, a token or a key. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null>>;
 
+/** From which level on lines are written; shared by a logger and all that were made from it. */
+export interface LogThreshold {
+  level: LogLevel;
+}
+
 /** Says things. `with` adds a name in front, such as `outbound`. */
 export interface Logger {
   readonly level: LogLevel;
@@ -17,18 +22,18 @@ export interface Logger {
   with(name: string): Logger;
 }
 
-/** Writes lines to `write`, at `level` and above. */
+/** Writes lines to `write`, at `level` and above; a threshold may change while the logger is used. */
 export function createLogger(options: {
-  level: LogLevel;
+  level: LogLevel | LogThreshold;
   format: "plain" | "json";
   wall: () => number;
   write: (line: string) => void;
   name?: string;
 }): Logger {
-  const { level, format, wall, write, name = "" } = options;
-  const floor = LOG_LEVELS.indexOf(level);
+  const { format, wall, write, name = "" } = options;
+  const threshold = typeof options.level === "string" ? { level: options.level } : options.level;
   const say = (at: LogLevel) => (message: string, fields?: LogFields) => {
-    if (LOG_LEVELS.indexOf(at) < floor) return;
+    if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(threshold.level)) return;
     const time = new Date(wall()).toISOString();
     if (format === "json") {
       write(JSON.stringify({ time, level: at, name, message, ...fields }));
@@ -42,7 +47,9 @@ export function createLogger(options: {
     );
   };
   return {
-    level,
+    get level() {
+      return threshold.level;
+    },
     debug: say("debug"),
     info: say("info"),
     warn: say("warn"),

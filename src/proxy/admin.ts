@@ -2,8 +2,10 @@
 // handler; reads snapshots of what others own and changes nothing.
 
 import { Hono } from "hono";
+import { compress } from "hono/compress";
 import type { FilterSeries, FilterStats } from "../core/filter.ts";
-import { exposition } from "./exposition.ts";
+import { type AdminOperations, adminOperations } from "./admin-operations.ts";
+import { exposition, formatFor, FORMATS } from "./exposition.ts";
 import type { ProxyMetrics } from "./metrics.ts";
 import type { EndpointState } from "./outbound/endpoint.ts";
 import type { Targets } from "./outbound/targets.ts";
@@ -20,23 +22,27 @@ export interface AdminSources {
   filterStats(): readonly (FilterStats & { readonly state: string })[];
   process(): { readonly rssBytes: number; readonly cpuSeconds: number };
   now(): number;
+  /** None for a proxy without a control plane, which ends with its terminal. */
+  readonly operations?: AdminOperations;
 }
 
-/** `/live`, `/ready`, `/metrics` as Linkerd's, and `/tulle/stats.json`. */
+/** `/live`, `/ready`, `/metrics` and the operations as Linkerd's, and `/tulle/stats.json`. */
 export function createProxyAdmin(s: AdminSources): Hono {
   const app = new Hono();
   app.get("/live", (c) => c.text("live\n"));
   app.get("/ready", (c) => s.ready() ? c.text("ready\n") : c.text("not ready\n", 503));
-  app.get("/metrics", (c) => {
+  app.get("/metrics", compress({ encoding: "gzip", contentTypeFilter: () => true }), (c) => {
     const { sheet, processMemory, processCpu } = s.metrics;
     const { rssBytes, cpuSeconds } = s.process();
     sheet.set(sheet.cell(processMemory, {}), rssBytes);
     sheet.set(sheet.cell(processCpu, {}), cpuSeconds);
-    return c.body(exposition(sheet, s.filterSeries()), 200, {
-      "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    const format = formatFor(c.req.header("accept"));
+    return c.body(exposition(sheet, s.filterSeries(), format), 200, {
+      "content-type": FORMATS[format],
     });
   });
   app.get("/tulle/stats.json", (c) => c.json(stats(s)));
+  if (s.operations !== undefined) app.route("/", adminOperations(s.operations));
   app.notFound((c) => c.text("not found: try /metrics, /ready, /live or /tulle/stats.json\n", 404));
   return app;
 }

@@ -1,19 +1,38 @@
-// The Prometheus text format (0.0.4), written from the sheet and from what filters keep. Scrape rate.
+// The Prometheus text format (0.0.4) and OpenMetrics (1.0), written from the sheet and from what filters
+// keep. Scrape rate.
 
 import type { FilterSeries } from "../core/filter.ts";
 import { type Family, formatLabels, type Sheet } from "../core/sheet.ts";
 
+/** The two formats, by their content types. */
+export const FORMATS = {
+  text: "text/plain; version=0.0.4; charset=utf-8",
+  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+} as const;
+
+/** A way to write the document. */
+export type Format = keyof typeof FORMATS;
+
+/** What a scraper's `Accept` asks for: OpenMetrics where it is named, else the text format. */
+export function formatFor(accept: string | undefined): Format {
+  return accept?.toLowerCase().includes("application/openmetrics-text") ? "openmetrics" : "text";
+}
+
 /** The whole document. Families without series are left out. */
-export function exposition(sheet: Sheet, filters: readonly FilterSeries[]): string {
+export function exposition(
+  sheet: Sheet,
+  filters: readonly FilterSeries[],
+  format: Format = "text",
+): string {
   const lines: string[] = [];
   for (const family of sheet.families.values()) {
     if (family.series.size === 0) continue;
-    header(lines, family);
+    header(lines, family, format);
     for (const { labels, cell } of family.series.values()) {
       const width = family.type === "histogram" ? family.bounds.length + 2 : 1;
       series(
         lines,
-        family.name,
+        sampleName(family, format),
         family.type,
         family.bounds,
         labels,
@@ -23,19 +42,38 @@ export function exposition(sheet: Sheet, filters: readonly FilterSeries[]): stri
   }
   const named = new Set<string>();
   for (const { metric, labels, values } of filters) {
-    const name = `filter_${metric.name}`;
-    if (!named.has(name)) {
-      named.add(name);
-      header(lines, { name, type: metric.kind, help: metric.help });
+    const family = { name: `filter_${metric.name}`, type: metric.kind, help: metric.help };
+    if (!named.has(family.name)) {
+      named.add(family.name);
+      header(lines, family, format);
     }
-    series(lines, name, metric.kind, metric.bounds, formatLabels(labels), values);
+    series(
+      lines,
+      sampleName(family, format),
+      metric.kind,
+      metric.bounds,
+      formatLabels(labels),
+      values,
+    );
   }
   lines.push("# EOF", "");
   return lines.join("\n");
 }
 
-function header(lines: string[], family: Pick<Family, "name" | "help" | "type">): void {
-  lines.push(`# HELP ${family.name} ${family.help}.`, `# TYPE ${family.name} ${family.type}`);
+type Named = Pick<Family, "name" | "help" | "type">;
+
+function header(lines: string[], family: Named, format: Format): void {
+  const name = format === "openmetrics" && family.type === "counter"
+    ? family.name.replace(/_total$/, "")
+    : family.name;
+  lines.push(`# HELP ${name} ${family.help}.`, `# TYPE ${name} ${family.type}`);
+}
+
+/** In OpenMetrics each sample of a counter ends with `_total`, and its family's name does not. */
+function sampleName({ name, type }: Named, format: Format): string {
+  return format === "openmetrics" && type === "counter"
+    ? `${name.replace(/_total$/, "")}_total`
+    : name;
 }
 
 /** Histogram values are a count per bound, then +Inf, then the sum; they become cumulative here. */

@@ -8,8 +8,17 @@ import { getRequestListener } from "@hono/node-server";
 import type { SocketAddr } from "../core/addr.ts";
 import { formatSocketAddr, normalizeIp } from "../core/addr.ts";
 
-/** A plain fetch handler: Hono's `app.fetch`. */
-export type FetchHandler = (request: Request) => Response | Promise<Response>;
+/** Who asks, for handlers that answer some questions on loopback only. */
+export interface HttpClientInfo {
+  /** The address of the connection's other end; empty when it is gone already. */
+  readonly remoteIp: string;
+}
+
+/** A plain fetch handler: Hono's `app.fetch`, whose `c.env` is the second argument. */
+export type FetchHandler = (
+  request: Request,
+  client: HttpClientInfo,
+) => Response | Promise<Response>;
 
 export interface HttpServer {
   /** Where it listens; the port that the system chose when 0 was asked for. */
@@ -46,7 +55,8 @@ export async function serveHttp(
   // Replacing the global Request and Response would break `Deno.serve` in the same process.
   const listener = getRequestListener(
     async (request, { incoming }) => {
-      const response = await handler(request);
+      const remoteIp = normalizeIp(incoming.socket?.remoteAddress ?? "");
+      const response = await handler(request, { remoteIp });
       return cutOnError(response, () => void incoming.socket?.destroy());
     },
     { overrideGlobalObjects: false },
