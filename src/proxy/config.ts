@@ -9,11 +9,19 @@ import {
   type ControlName,
   identityConfig,
   logConfig,
-  refuseDisabledIdentity,
+  refuseOtherIdentities,
 } from "./config/control.ts";
 import { inboundConfig, outboundConfig } from "./config/directions.ts";
 import { EnvReader } from "./config/reader.ts";
-import { namespaceOf, parseDomain, parseKeys, parsePath, parseWorkload } from "./config/values.ts";
+import {
+  namespaceOf,
+  parseAccessLog,
+  parseDomain,
+  parseIdentity,
+  parseKeys,
+  parsePath,
+  parseWorkload,
+} from "./config/values.ts";
 import * as grammar from "./config/grammar.ts";
 import type { PortSet } from "./config/grammar.ts";
 
@@ -47,8 +55,32 @@ export type DefaultPolicy =
   | "cluster-unauthenticated"
   | "audit";
 
+/** PINGs that find a dead peer. */
+export interface KeepAlive {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+}
+
+/** What accepted HTTP/2 connections announce and bear; null: the codec's own default. */
+export interface Http2Config {
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  readonly keepAlive: KeepAlive | null;
+  readonly maxConcurrentStreams: number | null;
+  readonly maxFrameBytes: number | null;
+  readonly maxHeaderListBytes: number | null;
+  readonly maxPendingResets: number | null;
+  readonly maxSendBufferBytes: number | null;
+}
+
+/** How the access log is written. */
+export type AccessLog = "apache" | "json";
+
 /** What both directions have. */
 export interface DirectionConfig {
+  /** Connections that wait to be accepted; null: the system's choice. */
+  readonly listenBacklog: number | null;
+  readonly http2: Http2Config;
   readonly connectTimeoutMs: number;
   readonly connectBackoff: BackoffConfig;
   readonly detectTimeoutMs: number;
@@ -73,6 +105,10 @@ export interface InboundConfig extends DirectionConfig {
   readonly defaultPolicy: DefaultPolicy;
   /** Opaque until the controller says otherwise. */
   readonly opaquePorts: PortSet;
+  /** Whether `authority` is a label of inbound metrics. */
+  readonly authorityLabels: boolean;
+  /** Suffixes of names that this pod, a gateway, forwards to; empty: it is none. */
+  readonly gatewaySuffixes: readonly string[];
 }
 
 /** Connections from this pod's application to others. */
@@ -83,6 +119,15 @@ export interface OutboundConfig extends DirectionConfig {
   readonly tcpFailfastMs: number;
   /** Whether `l5d-proxy-error` is shown to the local application. */
   readonly informationalHeaders: boolean;
+  /** Requests go where `l5d-dst-override` says. */
+  readonly ingress: boolean;
+  /** Whether `hostname` is a label of route metrics. */
+  readonly hostnameLabels: boolean;
+  /** Windows of HTTP/2 connections to endpoints. */
+  readonly http2Client: {
+    readonly streamWindowBytes: number;
+    readonly connectionWindowBytes: number;
+  };
 }
 
 /** Everything, checked. */
@@ -90,7 +135,9 @@ export interface ProxyConfig {
   readonly inbound: InboundConfig;
   readonly outbound: OutboundConfig;
   readonly admin: { readonly listen: SocketAddr; readonly shutdownEndpoint: boolean };
-  readonly tap: { readonly listen: SocketAddr };
+  /** `name` is the identity that may tap; null: nobody may. */
+  readonly tap: { readonly listen: SocketAddr; readonly name: string | null };
+  readonly accessLog: AccessLog | null;
   readonly destination: {
     readonly svc: ControlAddr;
     readonly context: string;
@@ -147,7 +194,7 @@ export class ConfigError extends Error {
 /** Reads the whole configuration, or raises one `ConfigError` with every problem in it. */
 export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
   const read = new EnvReader(env);
-  refuseDisabledIdentity(read);
+  refuseOtherIdentities(read);
   const adminListen = read.get("LINKERD2_PROXY_ADMIN_LISTEN_ADDR", grammar.parseListen, {
     ip: "127.0.0.1",
     port: 4191,
@@ -178,7 +225,9 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
         ip: "0.0.0.0",
         port: 4190,
       }),
+      name: read.get<string | null>("LINKERD2_PROXY_TAP_SVC_NAME", parseIdentity, null),
     },
+    accessLog: read.get("LINKERD2_PROXY_ACCESS_LOG", parseAccessLog, null),
     destination: {
       svc: control("LINKERD2_PROXY_DESTINATION_SVC"),
       context,
@@ -218,6 +267,7 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
     namespace: namespaceOf(context, workload),
     replayMaxBytes: read.get("TULLE_PROXY_REPLAY_MAX_BYTES", grammar.parseCount, 65_536),
   };
+  read.checkRest();
   if (read.problems.length > 0) throw new ConfigError(read.problems);
   return config;
 }

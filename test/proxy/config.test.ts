@@ -1,11 +1,13 @@
 // The environment as configuration: defaults, grammar, and that every mistake is named at once.
 
+import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ConfigError, parseConfig } from "../../src/proxy/config.ts";
 import * as grammar from "../../src/proxy/config/grammar.ts";
 import { parseLogFilter } from "../../src/proxy/config/log-filter.ts";
 import { PROXY_ENV } from "../../src/proxy/config/names.ts";
+import { NO_EFFECT, withoutEffect } from "../../src/proxy/config/no-effect.ts";
 
 const PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 const IDENTITY = "web.shop.serviceaccount.identity.linkerd.cluster.local";
@@ -284,6 +286,89 @@ test("parseLogFilter() finds our level among Linkerd's directives", () => {
   for (const bad of ["linkerd=", "=,=", "warn;info", "a b"]) {
     assert.throws(() => parseLogFilter(bad), undefined, bad);
   }
+});
+
+test("parseConfig() reads the HTTP/2 knobs and refuses half a pair and what no frame can be", () => {
+  const base = "LINKERD2_PROXY_INBOUND_SERVER_HTTP2_";
+  const c = parse({
+    [`${base}KEEP_ALIVE_INTERVAL`]: "10s",
+    [`${base}KEEP_ALIVE_TIMEOUT`]: "3s",
+    [`${base}MAX_CONCURRENT_STREAMS`]: "7",
+    [`${base}INITIAL_STREAM_WINDOW_SIZE`]: "100000",
+    LINKERD2_PROXY_HTTP2_INITIAL_CONNECTION_WINDOW_SIZE: "2000000",
+  });
+  assert.equal(c.inbound.http2.keepAlive, { intervalMs: 10_000, timeoutMs: 3000 });
+  assert.is(c.inbound.http2.maxConcurrentStreams, 7);
+  assert.is(c.inbound.http2.streamWindowBytes, 100_000);
+  assert.is(c.inbound.http2.maxFrameBytes, null);
+  assert.is(c.outbound.http2.keepAlive, null);
+  assert.equal(c.outbound.http2Client, {
+    streamWindowBytes: 65_535,
+    connectionWindowBytes: 2_000_000,
+  });
+  assert.equal(problems({ [`${base}KEEP_ALIVE_INTERVAL`]: "10s" }), [
+    `${base}KEEP_ALIVE_TIMEOUT must be set with _INTERVAL`,
+  ]);
+  assert.equal(problems({ [`${base}MAX_FRAME_SIZE`]: "100" }), [
+    `${base}MAX_FRAME_SIZE is 100: write 16384 to 16777215`,
+  ]);
+});
+
+test("ingress mode spares applications the error header unless told otherwise", () => {
+  assert.is(parse({ LINKERD2_PROXY_INGRESS_MODE: "true" }).outbound.informationalHeaders, false);
+  assert.is(
+    parse({
+      LINKERD2_PROXY_INGRESS_MODE: "true",
+      LINKERD2_PROXY_OUTBOUND_DISABLE_INFORMATIONAL_HEADERS: "false",
+    }).outbound.informationalHeaders,
+    true,
+  );
+});
+
+/** Variables that are text of any form. */
+const FREE = [
+  "LINKERD2_PROXY_DESTINATION_CONTEXT",
+  "LINKERD2_PROXY_IDENTITY_DIR",
+  "LINKERD2_PROXY_IDENTITY_TOKEN_FILE",
+  "LINKERD2_PROXY_POLICY_WORKLOAD",
+  "TULLE_PROXY_FILTER_CACHE_DIR",
+];
+
+test("every variable that has a form is refused without it, all of them at once", () => {
+  const wrong = Object.fromEntries(PROXY_ENV.map((name) => [name, "\u0001 ?!"]));
+  const found = problems(wrong).map((p) => p.split(" ")[0]);
+  const free = PROXY_ENV.filter((n) => FREE.includes(n) || n.includes("_PROXY_TRACE_"));
+  assert.equal(found.sort(), PROXY_ENV.filter((n) => !free.includes(n)).sort());
+});
+
+test("docs/CONFIGURATION.md names every variable, and those without effect with their reason", async () => {
+  const text = await readFile(new URL("../../docs/CONFIGURATION.md", import.meta.url), "utf8");
+  for (const side of ["INBOUND", "OUTBOUND"]) {
+    assert.match(text, `\`LINKERD2_PROXY_${side}_SERVER_HTTP2_…\``);
+  }
+  for (const name of PROXY_ENV) {
+    const ending = /_SERVER_HTTP2_(.+)$/.exec(name)?.[1];
+    assert.ok(text.includes(`\`${ending ?? name}\``), name);
+  }
+  for (const [name, why] of NO_EFFECT) {
+    const ending = /_SERVER_HTTP2_(.+)$/.exec(name)?.[1];
+    const row = text.split("\n").find((l) =>
+      l.includes(`\`${ending ?? name}\``) && l.includes(why)
+    );
+    assert.ok(row !== undefined, `${name}: ${why}`);
+  }
+});
+
+test("withoutEffect() names what is set in vain, but not what every injector sets", () => {
+  assert.equal(
+    withoutEffect(
+      new Map([
+        ["LINKERD2_PROXY_TRACE_PROTOCOL", "opentelemetry"],
+        ["LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT", "30s"],
+      ]),
+    ),
+    ["LINKERD2_PROXY_TRACE_PROTOCOL has no effect: spans are not exported"],
+  );
 });
 
 test("PROXY_ENV lists each name once", () => {

@@ -122,10 +122,18 @@ export function logConfig(read: EnvReader): ProxyConfig["log"] {
   };
 }
 
-/** An old switch: what set it expects plain text, which there is not. */
-export function refuseDisabledIdentity(read: EnvReader): void {
-  read.get("LINKERD2_PROXY_IDENTITY_DISABLED", (text) => {
-    if (text !== "") throw new Error("must not be set: every proxy has an identity");
-    return "";
-  }, "");
+/**
+ * Switches that choose another identity, or none. Ignoring one would give a proxy another name than its
+ * owner thinks, so each is refused.
+ */
+export function refuseOtherIdentities(read: EnvReader): void {
+  const refuse = (name: EnvName, why: string) =>
+    read.get(name, (text) => {
+      if (text !== "") throw new Error(`must not be set: ${why}`);
+      return "";
+    }, "");
+  refuse("LINKERD2_PROXY_IDENTITY_DISABLED", "every proxy has an identity");
+  const spire = "identities come from the control plane, not from SPIRE";
+  refuse("LINKERD2_PROXY_IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", spire);
+  refuse("LINKERD2_PROXY_IDENTITY_SPIRE_SOCKET", spire);
 }

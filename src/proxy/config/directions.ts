@@ -3,7 +3,8 @@
 import type { BackoffConfig, DirectionConfig, InboundConfig, OutboundConfig } from "../config.ts";
 import * as grammar from "./grammar.ts";
 import type { EnvReader } from "./reader.ts";
-import { parseDefaultPolicy } from "./values.ts";
+import { http2ClientWindows, http2Config } from "./http2.ts";
+import { parseAuthorityLabels, parseDefaultPolicy } from "./values.ts";
 
 /** The inbound side. `adminPort` is always among the watched ports. */
 export function inboundConfig(
@@ -33,6 +34,16 @@ export function inboundConfig(
       grammar.parsePorts,
       { ranges: [] },
     ),
+    authorityLabels: read.get(
+      "LINKERD2_PROXY_INBOUND_METRICS_AUTHORITY_LABELS",
+      parseAuthorityLabels,
+      false,
+    ),
+    gatewaySuffixes: read.get(
+      "LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES",
+      grammar.parseSuffixes,
+      [],
+    ),
     ...directionConfig(read, "INBOUND", {
       connectTimeoutMs: 300,
       backoffMaxMs: 10_000,
@@ -51,7 +62,15 @@ export function outboundConfig(read: EnvReader): OutboundConfig {
     ip: "127.0.0.1",
     port: 4140,
   });
+  const ingress = read.get("LINKERD2_PROXY_INGRESS_MODE", grammar.parseBoolean, false);
   return {
+    ingress,
+    hostnameLabels: read.get(
+      "LINKERD2_PROXY_OUTBOUND_METRICS_HOSTNAME_LABELS",
+      grammar.parseBoolean,
+      false,
+    ),
+    http2Client: http2ClientWindows(read),
     listen: read.get("LINKERD2_PROXY_OUTBOUND_LISTEN_ADDRS", grammar.parseListens, [single]),
     tcpQueueCapacity: read.get(
       "LINKERD2_PROXY_OUTBOUND_TCP_QUEUE_CAPACITY",
@@ -66,7 +85,7 @@ export function outboundConfig(read: EnvReader): OutboundConfig {
     informationalHeaders: !read.get(
       "LINKERD2_PROXY_OUTBOUND_DISABLE_INFORMATIONAL_HEADERS",
       grammar.parseBoolean,
-      false,
+      ingress,
     ),
     ...directionConfig(read, "OUTBOUND", {
       connectTimeoutMs: 1000,
@@ -89,6 +108,12 @@ function directionConfig(
 ): DirectionConfig {
   const { parseCount, parseDuration } = grammar;
   return {
+    http2: http2Config(read, side),
+    listenBacklog: read.get<number | null>(
+      `LINKERD2_PROXY_${side}_TCP_LISTEN_BACKLOG`,
+      grammar.parseBacklog,
+      null,
+    ),
     connectTimeoutMs: read.get(
       `LINKERD2_PROXY_${side}_CONNECT_TIMEOUT`,
       parseDuration,

@@ -46,6 +46,13 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** Connections that a listener lets wait: 1 to 65535. */
+export function parseBacklog(text: string): number {
+  const value = parseCount(text);
+  if (value < 1 || value > 65535) throw new Error(`is ${value}: write 1 to 65535`);
+  return value;
+}
+
 /** A decimal number of zero or more, such as `0.1`. */
 export function parseRatio(text: string): number {
   const value = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : NaN;

@@ -2,7 +2,17 @@
 // mistake.
 
 import { errorText } from "../../core/errors.ts";
+import * as grammar from "./grammar.ts";
 import type { EnvName } from "./names.ts";
+
+const DURATIONS: readonly EnvName[] = [
+  "LINKERD2_PROXY_DNS_MAX_TTL",
+  "LINKERD2_PROXY_DNS_MIN_TTL",
+  "LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT",
+  "LINKERD2_PROXY_INBOUND_CONNECT_USER_TIMEOUT",
+  "LINKERD2_PROXY_OUTBOUND_ACCEPT_USER_TIMEOUT",
+  "LINKERD2_PROXY_OUTBOUND_CONNECT_USER_TIMEOUT",
+];
 
 /** One pass over an environment. */
 export class EnvReader {
@@ -35,6 +45,13 @@ export class EnvReader {
   require<T>(name: EnvName, parse: (text: string) => T, absent: T): T {
     if (!this.has(name)) this.problem(name, "must be set");
     return this.get(name, parse, absent);
+  }
+
+  /** What has no effect must be well-formed too, where it has a form: a mistake there is a mistake. */
+  checkRest(): void {
+    for (const name of DURATIONS) this.get(name, grammar.parseDuration, 0);
+    this.get("LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_IDENTITY", grammar.parsePorts, { ranges: [] });
+    this.get("LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_TLS", grammar.parsePorts, { ranges: [] });
   }
 
   problem(name: EnvName, what: string): void {

@@ -3,7 +3,7 @@
 
 import { contextFromWire, workloadFromWire } from "../../api/workload.ts";
 import { isDnsLike } from "../../model/identity.ts";
-import type { DefaultPolicy, LogFormat } from "../config.ts";
+import type { AccessLog, DefaultPolicy, LogFormat } from "../config.ts";
 import { isHostName } from "./grammar.ts";
 
 const DEFAULT_POLICIES: readonly DefaultPolicy[] = [
@@ -36,6 +36,19 @@ export function parseLogFormat(text: string): LogFormat {
   if (format === "" || format === "plain") return "plain";
   if (format === "json") return "json";
   throw new Error(`is ${JSON.stringify(text)}: write plain or json`);
+}
+
+/** `apache` or `json`; empty is no access log. */
+export function parseAccessLog(text: string): AccessLog | null {
+  if (text === "") return null;
+  if (text === "apache" || text === "json") return text;
+  throw new Error(`is ${JSON.stringify(text)}: write apache or json`);
+}
+
+/** Empty, or `unsafe`: a client chooses the label, and so how many series there are. */
+export function parseAuthorityLabels(text: string): boolean {
+  if (text === "" || text === "unsafe") return text === "unsafe";
+  throw new Error(`is ${JSON.stringify(text)}: write unsafe, or leave it out`);
 }
 
 /** A DNS-like identity, without final dot. */
