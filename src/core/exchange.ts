@@ -4,7 +4,7 @@ import type { SocketAddr } from "./addr.ts";
 import type { MeshError } from "./errors.ts";
 import type { CalloutRequest, FilterChain } from "./filter.ts";
 import { NO_FILTERS } from "./filter.ts";
-import { RequestHead, type ResponseHead } from "./head.ts";
+import { type Head, RequestHead, type ResponseHead } from "./head.ts";
 import type { PeerTls } from "./driver.ts";
 
 /** Facts of the accepted connection: once per connection. */
@@ -71,6 +71,8 @@ export class Exchange {
   chain: FilterChain = NO_FILTERS;
   /** The chain saw this request, so that it must see its end. */
   filtered = false;
+  /** The fields after the request's body, set before its end and kept for every attempt. */
+  requestTrailers: Head | null = null;
   /** The fields after the response's body, set before its end; null: there are none. */
   trailers: ResponseHead | null = null;
   /** How many filters of the chain saw the request; -1: all. */
@@ -116,6 +118,7 @@ export class Exchange {
     this.generation++;
     this.chain = NO_FILTERS;
     this.filtered = false;
+    this.requestTrailers = null;
     this.trailers = null;
     this.filtersSeen = -1;
     this.callout = null;

@@ -10,7 +10,7 @@ import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { requestRoom, writeRequest } from "./encode.ts";
 import { CHUNKED, INCOMPLETE, TOO_LARGE } from "./codes.ts";
 import { parseResponse } from "./parse.ts";
-import { parseTrailers } from "./trailers.ts";
+import { parseTrailers, sendTrailers } from "./trailers.ts";
 
 /** How an exchange left its connection; `abandoned`: it says nothing about the endpoint. */
 export type ExchangeOutcome = "ok" | "failed" | "abandoned";
@@ -128,7 +128,8 @@ export class Http1Client implements Core, Sink {
   }
 
   end(): void {
-    if (this.#x === null) return;
+    const x = this.#x;
+    if (x === null) return;
     if (!this.#open) {
       this.#earlyEnd = true;
       return;
@@ -139,7 +140,9 @@ export class Http1Client implements Core, Sink {
     }
     if (this.#requestDone) return;
     this.#requestDone = true;
-    if (this.#chunkedRequest) sendLastChunk(this.#driver, this.#ch);
+    if (!this.#chunkedRequest) return;
+    if (x.requestTrailers !== null) sendTrailers(this.#driver, this.#ch, x.requestTrailers);
+    else sendLastChunk(this.#driver, this.#ch);
   }
 
   abort(why: MeshError): void {

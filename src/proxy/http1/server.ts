@@ -18,7 +18,7 @@ import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./codes.ts";
 import { parseRequest, worthParsing } from "./parse.ts";
-import { sendTrailers } from "./trailers.ts";
+import { parseTrailers, sendTrailers } from "./trailers.ts";
 
 /** What all connections of a listener share. */
 export interface ServerOptions {
@@ -225,10 +225,12 @@ export class Http1Server implements Core, Reply {
   }
 
   #refuseHead(code: number): void {
-    const { maxHeadBytes } = this.#options;
     if (code === TOO_LARGE) {
       this.#refuse(
-        new MeshError("head-too-large", `The request head is larger than ${maxHeadBytes} bytes`),
+        new MeshError(
+          "head-too-large",
+          `The request head is over ${this.#options.maxHeadBytes} bytes`,
+        ),
       );
     } else if (code === UNKNOWN_CODING) {
       this.#refuse(
@@ -257,7 +259,9 @@ export class Http1Server implements Core, Reply {
     const generation = this.#x.generation;
     const n = this.#body.read(buf, from, to, sink);
     if (this.#x.generation !== generation || this.#sink !== sink) return n < 0 ? to - from : n;
-    if (n === BAD_CHUNK) {
+    const { done, trailers } = this.#body;
+    this.#x.requestTrailers = done ? parseTrailers(trailers) : null;
+    if (n === BAD_CHUNK || (done && trailers.length > 0 && this.#x.requestTrailers === null)) {
       const why = new MeshError("bad-request", "The request body is not well-formed chunks");
       this.#options.refused(why, this.#x.conn);
       this.#sink = null;
@@ -266,7 +270,7 @@ export class Http1Server implements Core, Reply {
       else this.fail(why);
       return to - from;
     }
-    if (this.#body.done) {
+    if (done) {
       this.#state = WAIT;
       sink.end();
     } else if (this.#body.blocked) this.#driver.pause(this.#ch);

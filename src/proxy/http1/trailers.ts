@@ -1,14 +1,15 @@
-// Trailers of chunked responses (RFC 9112 §7.1.2): fields after the body, read as a head without a
-// status line of its own, and written for clients that asked for them with `TE: trailers`.
+// Trailers of chunked messages (RFC 9112 §7.1.2), both ways: fields after the body, read as a head
+// without a first line of its own. Responses' are written for clients that asked for them with
+// `TE: trailers`. What belongs to one hop or to framing is never forwarded (RFC 9110 §6.5.1).
 
 import type { Chan, Driver } from "../../core/driver.ts";
-import { ResponseHead } from "../../core/head.ts";
+import { type Head, ResponseHead } from "../../core/head.ts";
 import { headRoom, writeTrailers } from "./encode.ts";
 import { parseResponse } from "./parse.ts";
 
 const PREFIX = new TextEncoder().encode("HTTP/1.1 200 OK\r\n");
 
-/** Fields with their line ends; null: there are none, or they are not well-formed and are dropped. */
+/** Fields with their line ends; null: there are none, or they are not well-formed. */
 export function parseTrailers(fields: readonly number[]): ResponseHead | null {
   if (fields.length === 0) return null;
   const bytes = new Uint8Array(PREFIX.length + fields.length + 2);
@@ -21,7 +22,7 @@ export function parseTrailers(fields: readonly number[]): ResponseHead | null {
 }
 
 /** Ends a chunked body with trailers. */
-export function sendTrailers(driver: Driver, ch: Chan, trailers: ResponseHead): void {
+export function sendTrailers(driver: Driver, ch: Chan, trailers: Head): void {
   const out = driver.reserve(ch, headRoom(trailers));
   const at = out.at;
   out.buf.set([48, 13, 10], at);

@@ -129,4 +129,36 @@ test("a body that is too long to keep is streamed and not retried", async () => 
   assert.is(client.take(), FAIL);
 });
 
+const TRAILED = "POST /a HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n" +
+  "3\r\nabc\r\n0\r\nX-Sum: 7\r\nContent-Length: 9\r\nl5d-client-id: evil\r\n\r\n";
+
+test("a request's trailers go out with every attempt, without what is not a trailer's", async () => {
+  const chain = retrying((status) => (status === 503 ? 0 : -1));
+  const f = outboundFixture(snapshot(ONE, [{ route: route(), chain }]));
+  const client = f.client();
+  for (const byte of TRAILED) f.driver.feed(client, byte);
+  const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
+  f.driver.open(up);
+  await turn();
+  assert.match(up.take(), /3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n$/);
+  f.driver.feed(up, FAIL);
+  await turn();
+  assert.match(up.take(), /3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n$/);
+  f.driver.feed(up, OK);
+  await turn();
+  assert.is(client.take(), OK);
+  f.driver.feed(client, TRAILED.replace(/X-Sum[^]*/, "\r\n"));
+  await turn();
+  assert.match(up.take(), /3\r\nabc\r\n0\r\n\r\n$/, "a request without trailers sends none");
+});
+
+test("trailers of a request that are not fields are refused, not dropped", async () => {
+  const f = outboundFixture(snapshot(ONE));
+  const client = f.client();
+  f.driver.feed(client, TRAILED.replace("X-Sum:", "X Sum:"));
+  await turn();
+  assert.match(client.take(), /^HTTP\/1\.1 400 /);
+  assert.is(f.driver.connects[0]?.closed, "reset");
+});
+
 test.run();
