@@ -226,16 +226,11 @@ export class Http1Server implements Core, Reply {
 
   #refuseHead(code: number): void {
     if (code === TOO_LARGE) {
-      this.#refuse(
-        new MeshError(
-          "head-too-large",
-          `The request head is over ${this.#options.maxHeadBytes} bytes`,
-        ),
-      );
+      const what = `The request head is larger than ${this.#options.maxHeadBytes} bytes`;
+      this.#refuse(new MeshError("head-too-large", what));
     } else if (code === UNKNOWN_CODING) {
-      this.#refuse(
-        new MeshError("unsupported", "The request has a transfer coding other than chunked"),
-      );
+      const what = "The request has a transfer coding other than chunked";
+      this.#refuse(new MeshError("unsupported", what));
     } else if (code === WRONG_VERSION) {
       this.#refuse(new MeshError("bad-request", "The request is not HTTP/1.0 or HTTP/1.1"), 505);
     } else if (code === MALFORMED) {

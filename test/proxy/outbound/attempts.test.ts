@@ -136,7 +136,7 @@ test("a request's trailers go out with every attempt, without what is not a trai
   const chain = retrying((status) => (status === 503 ? 0 : -1));
   const f = outboundFixture(snapshot(ONE, [{ route: route(), chain }]));
   const client = f.client();
-  for (const byte of TRAILED) f.driver.feed(client, byte);
+  f.driver.feed(client, TRAILED);
   const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
   f.driver.open(up);
   await turn();
@@ -156,6 +156,7 @@ test("trailers of a request that are not fields are refused, not dropped", async
   const f = outboundFixture(snapshot(ONE));
   const client = f.client();
   f.driver.feed(client, TRAILED.replace("X-Sum:", "X Sum:"));
+  f.driver.open(f.driver.connects[0] as (typeof f.driver.connects)[0]);
   await turn();
   assert.match(client.take(), /^HTTP\/1\.1 400 /);
   assert.is(f.driver.connects[0]?.closed, "reset");
