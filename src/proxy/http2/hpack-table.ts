@@ -1,5 +1,6 @@
 // The tables of HPACK (RFC 7541 §2.3, appendix A): the static one, and the dynamic one as two rings,
 // one of entries and one of bytes. Shared by decoder and encoder (hpack.ts); holds bytes, no strings.
+// The encoder's has an index by hash, since it looks up every field of every block.
 
 const STATIC: readonly (readonly [string, string])[] = [
   [":authority", ""],
@@ -90,6 +91,39 @@ STATIC.reduce((at, [name, value], i) => {
   return at + name.length + value.length;
 }, 0);
 
+const NAME_SEED = 17;
+
+/** Hash of a name, or of a field when it is continued over the value. */
+function hash(seed: number, buf: Uint8Array, from: number, to: number): number {
+  let h = seed;
+  for (let i = from; i < to; i++) h = (Math.imul(h, 31) + (buf[i] as number)) | 0;
+  return h;
+}
+
+/** Buckets of an index; a power of two. */
+const BUCKETS = 256;
+
+function bucketOf(h: number): number {
+  return (h ^ (h >>> 8) ^ (h >>> 16)) & (BUCKETS - 1);
+}
+
+/** Static entries by field and by name: buckets of chains, as indexes from 1 on; 0 ends a chain. */
+const staticByField = new Uint8Array(BUCKETS);
+const staticByName = new Uint8Array(BUCKETS);
+const staticNextByField = new Uint8Array(STATIC_COUNT + 1);
+const staticNextByName = new Uint8Array(STATIC_COUNT + 1);
+// from the last to the first, so that the first of a name is found first
+for (let index = STATIC_COUNT; index >= 1; index--) {
+  const k = (index - 1) * 3;
+  const middle = staticSpans[k + 1] as number;
+  const name = hash(NAME_SEED, staticBytes, staticSpans[k] as number, middle);
+  const field = bucketOf(hash(name, staticBytes, middle, staticSpans[k + 2] as number));
+  staticNextByField[index] = staticByField[field] as number;
+  staticByField[field] = index;
+  staticNextByName[index] = staticByName[bucketOf(name)] as number;
+  staticByName[bucketOf(name)] = index;
+}
+
 function same(a: Uint8Array, aFrom: number, b: Uint8Array, from: number, to: number): boolean {
   for (let i = from, k = aFrom; i < to; i++, k++) {
     if (a[k] !== b[i]) return false;
@@ -111,13 +145,26 @@ export class HpackTable {
   /** Live entries lie together; when the end is reached they are moved to the front. */
   readonly #bytes: Uint8Array;
   #tail = 0;
+  /** Entries ever added; the newest has this number, and lies in the slot of this modulo `#slots`. */
+  #added = 0;
+  /**
+   * Entries by field, then by name: numbers of the newest in each bucket, then for each slot the number
+   * of the next older one. A chain ends at a number that is no longer in the table, so that evicting
+   * touches nothing. Null: not indexed.
+   */
+  readonly #index: Float64Array | null;
+  // hashes of the field that `find` looked for last, which `add` takes over
+  #nameHash = 0;
+  #fieldHash = 0;
 
-  constructor(capacity: number) {
+  /** `indexed`: `find` is used, and before each `add` with the same field. */
+  constructor(capacity: number, indexed = false) {
     this.capacity = capacity;
     this.#max = capacity;
     this.#slots = Math.floor(capacity / ENTRY_OVERHEAD) + 1;
     this.#spans = new Int32Array(this.#slots * 3);
     this.#bytes = new Uint8Array(capacity * 2);
+    this.#index = indexed ? new Float64Array((BUCKETS + this.#slots) * 2) : null;
   }
 
   /** What the entries weigh (RFC 7541 §4.1). */
@@ -160,7 +207,7 @@ export class HpackTable {
     if (weight > this.#max) return this.#evict(0);
     this.#evict(this.#max - weight);
     if (this.#tail + length > this.#bytes.length) this.#compact();
-    this.#newest = (this.#newest + 1) % this.#slots;
+    this.#newest = ++this.#added % this.#slots;
     const at = this.#tail;
     const middle = at + nameTo - nameFrom;
     for (let i = nameFrom, k = at; i < nameTo; i++, k++) this.#bytes[k] = buf[i] as number;
@@ -172,25 +219,76 @@ export class HpackTable {
     this.#spans[k + 2] = this.#tail;
     this.#count++;
     this.#size += weight;
+    const index = this.#index;
+    if (index === null) return;
+    this.#chain(index, bucketOf(this.#fieldHash), 2 * BUCKETS);
+    this.#chain(index, BUCKETS + bucketOf(this.#nameHash), 2 * BUCKETS + this.#slots);
   }
 
-  /** Index of the field, or minus the index of one with its name, or 0. */
+  #chain(index: Float64Array, bucket: number, next: number): void {
+    index[next + this.#newest] = index[bucket] as number;
+    index[bucket] = this.#added;
+  }
+
+  /** Index of the field, or minus the index of one with its name, or 0. Of an indexed table only. */
   find(buf: Uint8Array, nameFrom: number, nameTo: number, from: number, to: number): number {
-    let named = 0;
-    for (let index = 1; index <= STATIC_COUNT + this.#count; index++) {
-      const dynamic = index > STATIC_COUNT;
-      const bytes = dynamic ? this.#bytes : staticBytes;
-      const spans = dynamic ? this.#spans : staticSpans;
-      const k = 3 * (dynamic ? this.#slot(index - STATIC_COUNT - 1) : index - 1);
-      const at = spans[k] as number;
-      const middle = spans[k + 1] as number;
-      if (middle - at !== nameTo - nameFrom || !same(bytes, at, buf, nameFrom, nameTo)) continue;
-      if (named === 0) named = index;
-      if ((spans[k + 2] as number) - middle === to - from && same(bytes, middle, buf, from, to)) {
-        return index;
-      }
+    const name = this.#nameHash = hash(NAME_SEED, buf, nameFrom, nameTo);
+    const field = this.#fieldHash = hash(name, buf, from, to);
+    for (let i = staticByField[bucketOf(field)] as number; i > 0;) {
+      if (this.#isField(staticBytes, staticSpans, i - 1, buf, nameFrom, nameTo, from, to)) return i;
+      i = staticNextByField[i] as number;
     }
-    return -named;
+    const index = this.#index as Float64Array;
+    const oldest = this.#added - this.#count;
+    const slots = this.#slots;
+    for (let n = index[bucketOf(field)] as number; n > oldest;) {
+      const slot = n % slots;
+      if (this.#isField(this.#bytes, this.#spans, slot, buf, nameFrom, nameTo, from, to)) {
+        return STATIC_COUNT + 1 + this.#added - n;
+      }
+      n = index[2 * BUCKETS + slot] as number;
+    }
+    for (let i = staticByName[bucketOf(name)] as number; i > 0;) {
+      if (this.#isName(staticBytes, staticSpans, i - 1, buf, nameFrom, nameTo)) return -i;
+      i = staticNextByName[i] as number;
+    }
+    for (let n = index[BUCKETS + bucketOf(name)] as number; n > oldest;) {
+      const slot = n % slots;
+      if (this.#isName(this.#bytes, this.#spans, slot, buf, nameFrom, nameTo)) {
+        return -(STATIC_COUNT + 1 + this.#added - n);
+      }
+      n = index[2 * BUCKETS + slots + slot] as number;
+    }
+    return 0;
+  }
+
+  #isName(
+    bytes: Uint8Array,
+    spans: Int32Array,
+    slot: number,
+    buf: Uint8Array,
+    nameFrom: number,
+    nameTo: number,
+  ): boolean {
+    const at = spans[slot * 3] as number;
+    return (spans[slot * 3 + 1] as number) - at === nameTo - nameFrom &&
+      same(bytes, at, buf, nameFrom, nameTo);
+  }
+
+  #isField(
+    bytes: Uint8Array,
+    spans: Int32Array,
+    slot: number,
+    buf: Uint8Array,
+    nameFrom: number,
+    nameTo: number,
+    from: number,
+    to: number,
+  ): boolean {
+    const middle = spans[slot * 3 + 1] as number;
+    return (spans[slot * 3 + 2] as number) - middle === to - from &&
+      this.#isName(bytes, spans, slot, buf, nameFrom, nameTo) &&
+      same(bytes, middle, buf, from, to);
   }
 
   /** Slot of the dynamic entry that is `age` entries older than the newest. */

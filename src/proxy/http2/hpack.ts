@@ -137,7 +137,7 @@ export class HpackEncoder {
 
   /** `tableBytes`, at most 4096, bounds our memory; the peer may lower it by `limit`. */
   constructor(tableBytes: number = DEFAULT_TABLE_BYTES) {
-    this.#table = new HpackTable(Math.min(tableBytes, DEFAULT_TABLE_BYTES));
+    this.#table = new HpackTable(Math.min(tableBytes, DEFAULT_TABLE_BYTES), true);
     if (tableBytes < DEFAULT_TABLE_BYTES) this.#lowest = this.#last = tableBytes;
   }
 
