@@ -31,10 +31,18 @@ export type ErrorKind =
  */
 export class MeshError extends Error {
   readonly kind: ErrorKind;
-  constructor(kind: ErrorKind, message: string, options?: { cause?: unknown }) {
+  /** The HTTP/2 error code with which the endpoint reset the stream, passed on to a client that speaks
+   * HTTP/2; null: this is answered with a status. */
+  readonly reset: number | null;
+  constructor(
+    kind: ErrorKind,
+    message: string,
+    options?: { cause?: unknown; reset?: number | null },
+  ) {
     super(message, options);
     this.name = "MeshError";
     this.kind = kind;
+    this.reset = options?.reset ?? null;
   }
 }
 

@@ -76,7 +76,9 @@ export class Head {
   readonly spans = new Int32Array(MAX_FIELDS * 4);
   /** `FIELD_*` of each field. */
   readonly marks = new Uint8Array(MAX_FIELDS);
-  /** HTTP minor version: 0 or 1 (HTTP/1), which is all that is spoken so far. */
+  /** HTTP major version as received: 1 or 2. Set once by a codec, for all heads of a connection. */
+  major = 1;
+  /** HTTP minor version: 0 or 1. 1 for HTTP/2. */
   minor = 1;
   /** Declared body length; -1: chunked; -2: until close (responses only). */
   bodyLength = 0;
