@@ -217,6 +217,9 @@ export class RequestHead extends Head {
   wantsTrailers = false;
   /** `Connection: upgrade` with an `Upgrade` field. */
   upgrade = false;
+  /** The target goes on in absolute-form. An explicit proxy leaves it false, since that form was meant
+   * for it; where the client's form is the application's business it is set again. */
+  absoluteForm = false;
   /** Replaces the path and query when it is encoded; set by filters. */
   newPath: string | null = null;
   /** Replaces Host when it is encoded; set by filters. */
@@ -224,6 +227,7 @@ export class RequestHead extends Head {
 
   override lend(buf: Uint8Array, base: number, length: number): void {
     super.lend(buf, base, length);
+    this.absoluteForm = false;
     this.newPath = null;
     this.newAuthority = null;
   }

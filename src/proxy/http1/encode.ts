@@ -24,17 +24,19 @@ export function headRoom(head: Head): number {
 
 /** As `headRoom`, with a new path and authority. */
 export function requestRoom(head: RequestHead): number {
-  return headRoom(head) + (head.newPath?.length ?? 0) + (head.newAuthority?.length ?? 0);
+  const authority = head.newAuthority?.length ?? head.authorityTo - head.authorityFrom;
+  return headRoom(head) + (head.newPath?.length ?? 0) + authority * 2;
 }
 
 /**
- * Writes the request as it goes to an endpoint: origin-form (RFC 9112 §3.2.1), HTTP/1.1, one Host,
- * our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
+ * Writes the request as it goes to an endpoint: origin-form (RFC 9112 §3.2.1) unless the head says
+ * otherwise, HTTP/1.1, one Host, our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
  */
 export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): number {
   const { buf: src, base } = head;
   at = copy(src, base, base + head.methodTo, buf, at);
   buf[at++] = 32;
+  if (head.absoluteForm) at = writeAuthority(head, buf, writeLatin1("http://", buf, at));
   if (head.newPath !== null) at = writeLatin1(head.newPath, buf, at);
   else if (head.isConnect) at = copy(src, base + head.targetFrom, base + head.targetTo, buf, at);
   else {
@@ -43,9 +45,7 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     at = copy(src, base + head.pathFrom, base + head.targetTo, buf, at);
   }
   at = writeLatin1(" HTTP/1.1\r\nhost: ", buf, at);
-  if (head.newAuthority !== null) at = writeLatin1(head.newAuthority, buf, at);
-  else at = copy(src, base + head.authorityFrom, base + head.authorityTo, buf, at);
-  at = crlf(buf, at);
+  at = crlf(buf, writeAuthority(head, buf, at));
   at = writeFields(head, false, buf, at);
   if (head.bodyLength === CHUNKED) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
   if (head.expectsContinue) at = writeLatin1("expect: 100-continue\r\n", buf, at);
@@ -57,6 +57,11 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     at = writeLatin1("connection: te\r\nte: trailers\r\n", buf, at);
   }
   return crlf(buf, at);
+}
+
+function writeAuthority(head: RequestHead, buf: Uint8Array, at: number): number {
+  if (head.newAuthority !== null) return writeLatin1(head.newAuthority, buf, at);
+  return copy(head.buf, head.base + head.authorityFrom, head.base + head.authorityTo, buf, at);
 }
 
 /** How the response's body goes to a client. */
