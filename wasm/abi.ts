@@ -147,6 +147,8 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   config_length: { params: [I32], results: [I32] },
   config_item: { params: [I32, I32], results: [REF] },
   config_refuse: { params: [I32, REF], results: [] },
+  // address, count of UTF-16 units
+  text: { params: [I32, I32], results: [REF] },
   now_ms: { params: [], results: [F64] },
   random: { params: [], results: [F64] },
   log: { params: [I32, REF], results: [] },

@@ -155,10 +155,27 @@ function tidy(map: string): string {
 function line(diagnostic: Diagnostic, sources: ReadonlyMap<string, string>): string {
   const { message, range } = diagnostic;
   if (range === null) return `?: ${message}`;
+  const hint = HINTS.find(([what]) => what.test(message))?.[1] ?? "";
   const path = range.source.normalizedPath;
   const before = (sources.get(path) ?? "").slice(0, range.start).split("\n");
-  return `${path}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}: ${message}`;
+  return `${path}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}: ${message}${hint}`;
 }
+
+/** What to do about the compiler's words for texts of the proxy, which are references. */
+const HINTS: readonly (readonly [what: RegExp, hint: string])[] = [
+  [
+    /^Type 'ref_extern \| null' is not assignable to type '~lib\/string\/String'/,
+    " A text of the proxy is good until the hook returns; copy(…) makes a string of it.",
+  ],
+  [
+    /^Type '~lib\/string\/String' is not assignable to type 'ref_extern \| null'/,
+    " lend(…) makes a text of a string.",
+  ],
+  [
+    /^Not implemented: Reference typed fields/,
+    ". A text of the proxy is good until the hook returns: keep a string, made with copy(…)",
+  ],
+];
 
 async function readText(path: string): Promise<string | null> {
   try {

@@ -40,6 +40,11 @@ const REFUSED: readonly (readonly [what: string, module: Uint8Array, reason: Reg
     outcomeModule(ZERO, { tables: [[0x70, 0, 0xd0, 0x86, 0x03]] }),
     /a table of 50000; 10000 entries/,
   ],
+  [
+    "a table of many references",
+    outcomeModule(ZERO, { tables: [[0x6f, 0, 0x81, 0x02]] }),
+    /a table of 257; 256 entries/,
+  ],
   ["a tag section", outcomeModule(ZERO, { extra: [[13, [0]]] }), /uses exceptions/],
   ["an unknown section", outcomeModule(ZERO, { extra: [[77, [0]]] }), /section 77 is not known/],
   [

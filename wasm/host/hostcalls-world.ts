@@ -1,8 +1,10 @@
 // Host functions for everything around a request: who asks and where, time and chance, time-outs and
 // endpoints, shared state, configuration, the log.
 
+import { latin1 } from "../../src/core/intern.ts";
+import { LIMITS } from "../abi.ts";
 import { fromByteString } from "./config.ts";
-import type { Guard } from "./guard.ts";
+import { charge, type Guard } from "./guard.ts";
 import type { FilterPlan } from "./plan.ts";
 import {
   PHASE_ATTEMPT,
@@ -16,7 +18,7 @@ import { ConfigRefusal, HostTrap, printable } from "./trap.ts";
 /** What is neither a head nor a body. */
 export function worldFunctions(plan: FilterPlan, at: Situation, world: World, guard: Guard) {
   const { config } = plan;
-  const { during, exchange, field, keyOf, textOf, timeout } = guard;
+  const { during, exchange, field, keyOf, memoryAt, textOf, timeout } = guard;
   const log = (level: number, message: unknown, value: number | null): void => {
     const text = textOf(message, "a log message");
     if (!world.mayLog()) return;
@@ -98,6 +100,18 @@ export function worldFunctions(plan: FilterPlan, at: Situation, world: World, gu
         throw new HostTrap("the configuration is refused only while the filter starts");
       }
       throw new ConfigRefusal(`configuration: "${key}" ${printable(textOf(why, "a reason"))}`);
+    },
+    text: (from: number, count: number) => {
+      const units = count >>> 0;
+      if (units > LIMITS.textBytes) {
+        throw new HostTrap(`a text of ${units} bytes; ${LIMITS.textBytes} are allowed`);
+      }
+      const bytes = memoryAt(from, units * 2);
+      if (at.fuel !== null) charge(at.fuel, units);
+      for (let i = 1; i < bytes.length; i += 2) {
+        if (bytes[i] !== 0) throw new HostTrap("a text has a character that is no byte");
+      }
+      return latin1(bytes.filter((_, i) => i % 2 === 0), 0, units);
     },
     now_ms: () => world.now(),
     random: () => world.random(),

@@ -2,7 +2,7 @@
 // structure and features only; imports and hooks are judged in check.ts, types by the engine.
 
 import { FilterRefused } from "../../src/core/filter.ts";
-import { MANIFEST_SECTION } from "../abi.ts";
+import { EXTERNREF, MANIFEST_SECTION } from "../abi.ts";
 import { constantExpression, refuseFeature, valueType } from "./opcodes.ts";
 import { Reader } from "./reader.ts";
 
@@ -19,6 +19,8 @@ export const MODULE_LIMITS = {
   globals: 2_000,
   segments: 4_000,
   tableEntries: 10_000,
+  /** Of tables of references: what they hold is the host's memory. */
+  referenceEntries: 256,
 } as const;
 
 export interface FunctionType {
@@ -297,14 +299,18 @@ function limits(r: Reader, what: string): Limits {
   return { min, max };
 }
 
+/** How large a table of this type may be. */
+export function mostEntries(type: number): number {
+  return type === EXTERNREF ? MODULE_LIMITS.referenceEntries : MODULE_LIMITS.tableEntries;
+}
+
 function table(r: Reader): Limits & { type: number } {
   const at = r.pos;
   const type = valueType(r);
-  if (type !== 0x70 && type !== 0x6f) r.refuse("a table holds functions or references", at);
+  if (type !== 0x70 && type !== EXTERNREF) r.refuse("a table holds functions or references", at);
   const size = limits(r, "table");
-  if (size.min > MODULE_LIMITS.tableEntries) {
-    r.refuse(`a table of ${size.min}; ${MODULE_LIMITS.tableEntries} entries are allowed`, at);
-  }
+  const most = mostEntries(type);
+  if (size.min > most) r.refuse(`a table of ${size.min}; ${most} entries are allowed`, at);
   return { ...size, type };
 }
 

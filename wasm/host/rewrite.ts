@@ -5,7 +5,7 @@
 import { FilterRefused } from "../../src/core/filter.ts";
 import { ABORT_MODULE, HOOK_EXPORTS, type HookName, METRIC_EXPORT, STRING_MODULE } from "../abi.ts";
 import { type FunctionCost, scanFunction, settleCalls } from "./fuel.ts";
-import { type Body, type Import, type Limits, MODULE_LIMITS, type ParsedModule } from "./parse.ts";
+import { type Body, type Import, type Limits, mostEntries, type ParsedModule } from "./parse.ts";
 import { functionName } from "./names.ts";
 import type { OffsetMap } from "./source-map.ts";
 import { Writer } from "./writer.ts";
@@ -161,7 +161,7 @@ function functionsOf(module: ParsedModule, wrapped: readonly Wrapped[]): Writer 
 function tablesOf(module: ParsedModule): Writer {
   const w = new Writer().u32(module.tables.length);
   for (const table of module.tables) {
-    const max = Math.min(table.max ?? Infinity, MODULE_LIMITS.tableEntries);
+    const max = Math.min(table.max ?? Infinity, mostEntries(table.type));
     w.byte(table.type).byte(1).u32(table.min).u32(max);
   }
   return w;

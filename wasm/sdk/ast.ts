@@ -51,6 +51,7 @@ export interface VariableStatement extends Node {
 }
 export interface VariableDeclaration extends Node {
   readonly name: Identifier;
+  readonly type: Node | null | undefined;
   initializer: Node | null | undefined;
 }
 export interface FunctionDeclaration extends Node {
@@ -69,6 +70,31 @@ export interface Parameter extends Node {
 }
 export interface NamedType extends Node {
   readonly name: { readonly identifier: Identifier };
+  readonly typeArguments: readonly Node[] | null | undefined;
+}
+export interface TypeDeclaration extends Node {
+  readonly name: Identifier;
+  readonly type: Node;
+}
+export interface FieldDeclaration extends Node {
+  readonly name: Identifier;
+  readonly type: Node | null | undefined;
+}
+export interface New extends Node {
+  readonly typeName: { readonly identifier: Identifier };
+  readonly typeArguments: readonly Node[] | null | undefined;
+}
+export interface Binary extends Node {
+  readonly operator: number;
+  readonly left: Node;
+  readonly right: Node;
+}
+export interface Parenthesized extends Node {
+  readonly expression: Node;
+}
+export interface Ternary extends Node {
+  readonly ifThen: Node;
+  readonly ifElse: Node;
 }
 export interface ImportStatement extends Node {
   readonly internalPath: string;
@@ -83,6 +109,8 @@ export interface ImportStatement extends Node {
 export interface Source extends Node {
   readonly sourceKind: number;
   readonly normalizedPath: string;
+  /** As `internalPath` of the imports that mean it. */
+  readonly internalPath: string;
   readonly text: string;
   readonly statements: Node[];
   lineAt(at: number): number;
@@ -101,6 +129,7 @@ export interface CompilerApi {
   readonly LiteralKind: Readonly<Record<string, number>>;
   readonly CommonFlags: Readonly<Record<string, number>>;
   readonly SourceKind: Readonly<Record<string, number>>;
+  readonly Token: Readonly<Record<string, number>>;
 }
 
 /** `file:line:column: message` for an error at `node`. */

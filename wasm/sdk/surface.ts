@@ -77,6 +77,7 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "toInt": ["text", "any"],
   "length": ["text"],
   "byteAt": ["text", "any"],
+  "copy": ["text"],
   "endpointLabel": ["text"],
   "shared.take": ["text", "any", "any", "any"],
   "shared.add": ["text", "any"],
@@ -92,6 +93,28 @@ export const CALLS: Readonly<Record<string, readonly Arg[]>> = {
   "log.number": ["text", "any"],
   "config.refuse": ["key", "text"],
 };
+
+/** SDK functions that return a text which lasts as long as the hook. */
+export const TEXTS: ReadonlySet<string> = new Set([
+  "request.method",
+  "request.path",
+  "request.authority",
+  "request.header",
+  "request.headerAt",
+  "request.route",
+  "response.header",
+  "response.headerAt",
+  "trailers.get",
+  "connection.peer",
+  "connection.remoteIp",
+  "connection.targetIp",
+  "endpointLabel",
+  "callout.responseHeader",
+  "callout.text",
+  "lend",
+]);
+/** Those whose text lasts as long as the instance. */
+export const LASTING_TEXTS: ReadonlySet<string> = new Set(["text", "config.text"]);
 
 /** Reads of the request that later hooks can make only when the host keeps the head. */
 export const REQUEST_READS = /^request\.(method|path|authority|header|headerAt)$/;

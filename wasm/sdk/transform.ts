@@ -30,6 +30,7 @@ import {
   type VariableStatement,
 } from "./ast.ts";
 import { configField } from "./config-field.ts";
+import { findKept } from "./kept.ts";
 import { CALLS, HOOKS, REQUEST_READS, SDK_PATH } from "./surface.ts";
 import { ManifestBuilder } from "./manifest.ts";
 import { layMetric } from "./metric.ts";
@@ -77,6 +78,11 @@ export class FilterTransform {
     ).filter((s) => !s.normalizedPath.startsWith("~lib/"));
     // Configuration keys and writes are known before the calls that depend on them.
     const files = user.map((source) => this.#open(source));
+    const kept = files.map((file) => ({
+      ...file,
+      callee: (node: Node) => this.#callee(file, node),
+    }));
+    this.errors.push(...findKept(kept, this.#api, this.#literals));
     for (const file of files) this.#declareWrites(file);
     for (const file of files) this.#walk(file, file.source.sourceKind === SourceKind.UserEntry);
     if (this.errors.length > 0) throw new Error("the filter's source was refused");

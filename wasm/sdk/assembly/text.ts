@@ -3,7 +3,10 @@
 // Text of a request: a reference to a string of the host, one code unit per byte. It lives in
 // locals and parameters; nothing is copied into the filter's memory.
 
-/** A header value, path, method or constant; may be absent, which `!text` tells. */
+/**
+ * A header value, path, method or constant; may be absent, which `!text` tells. It is good until the
+ * hook returns: what is kept longer is copied, `copy(text)`, and the compiler says where it is not.
+ */
 export type Text = externref;
 
 @external("wasm:js-string", "length")
@@ -78,4 +81,22 @@ export function toInt(text: Text, otherwise: i32): i32 {
     value = value * 10 + digit;
   }
   return value;
+}
+
+@external("tulle", "text")
+declare function hostText(from: usize, count: i32): externref;
+
+/** The filter's own copy of a text, to be kept as long as it likes; empty when the text is absent. */
+export function copy(text: Text): string {
+  const end = length(text);
+  const kept = changetype<string>(__new(<usize> end << 1, idof<string>()));
+  for (let i = 0; i < end; i++) {
+    store<u16>(changetype<usize>(kept) + (<usize> i << 1), <u16> refCharCodeAt(text, i));
+  }
+  return kept;
+}
+
+/** A text again, for as long as the hook runs: of at most 8192 characters, each of which is a byte. */
+export function lend(kept: string): Text {
+  return hostText(changetype<usize>(kept), kept.length);
 }
