@@ -150,7 +150,7 @@ function lineEnd(src: Uint8Array, base: number, valueTo: number): number {
 }
 
 /** Whether an edit takes the place of field `i`. */
-function replaced(head: Head, i: number): boolean {
+export function replaced(head: Head, i: number): boolean {
   for (const edit of head.edits) {
     if (edit.op === "add" || edit.name.codec) continue;
     const k = i * 4;
@@ -176,7 +176,7 @@ function writeEdits(edits: readonly HeaderEdit[], buf: Uint8Array, at: number): 
 }
 
 /** A later set or remove of the same name wins. */
-function overridden(edits: readonly HeaderEdit[], i: number): boolean {
+export function overridden(edits: readonly HeaderEdit[], i: number): boolean {
   const name = (edits[i] as HeaderEdit).name;
   for (let k = i + 1; k < edits.length; k++) {
     const later = edits[k] as HeaderEdit;
