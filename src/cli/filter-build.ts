@@ -27,8 +27,8 @@ export const filterBuildCommand: Command = {
   ],
   notes: [
     "The cost is the number of instructions of each hook for one made-up request with the default\n" +
-    "configuration; a hook may use 1,000,000. Beside the module is its source map, by which traps\n" +
-    "are told with file, line and column.",
+    "configuration; a hook may use 1,000,000. The module carries the lines of its source, by which\n" +
+    "traps are told with file, line and column; the whole source map is beside it.",
   ],
   async run(flags, terminal) {
     const folder = filtersFolder(flags);

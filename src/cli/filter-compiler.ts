@@ -9,6 +9,9 @@ import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
 import type { CompilerApi } from "../../wasm/sdk/ast.ts";
 import { SDK_PATH } from "../../wasm/sdk/surface.ts";
 import { FilterTransform } from "../../wasm/sdk/transform.ts";
+import { encodeLines, withLines } from "../../wasm/host/line-map.ts";
+import { parseModule } from "../../wasm/host/parse.ts";
+import { SourceMap } from "../../wasm/host/source-map.ts";
 import { PACKAGE_ROOT } from "./entries.ts";
 
 /** What is used of the package `assemblyscript/asc`. */
@@ -41,7 +44,7 @@ export interface CompilerOptions {
   readonly build?: string;
 }
 
-/** The map is written apart: the section that names it is taken out, so that modules stay as they are. */
+/** The whole map is written apart; a module has only the lines of its author (line-map.ts). */
 const MAP_NAME = "out.wasm.map";
 
 const FLAGS = [
@@ -116,12 +119,14 @@ async function compile(
   if (error !== null || wasm === null) {
     return { errors: [`${entry}: ${error?.message ?? said.trim()}`] };
   }
-  const bytes = withoutMapSection(wasm);
-  return {
-    wasm: bytes,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    sourceMap: tidy(map),
-  };
+  const sourceMap = tidy(map);
+  const plain = withoutMapSection(wasm);
+  const lines = encodeLines(
+    SourceMap.parse(sourceMap),
+    parseModule(plain).bodies.map((b) => b.from),
+  );
+  const bytes = lines === null ? plain : withLines(plain, lines);
+  return { wasm: bytes, sha256: createHash("sha256").update(bytes).digest("hex"), sourceMap };
 }
 
 /** The module without the custom section that names the map. */

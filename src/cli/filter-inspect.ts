@@ -7,7 +7,8 @@ import type { ModuleInfo } from "../core/filter.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
 import { type ParsedModule, parseModule } from "../../wasm/host/parse.ts";
 import { DEFAULT_FUEL_PER_HOOK, DEFAULT_MEMORY_PAGES } from "../../wasm/host/rewrite.ts";
-import { positionText } from "../../wasm/host/source-map.ts";
+import { readLines } from "../../wasm/host/line-map.ts";
+import { isLibrary, positionText } from "../../wasm/host/source-map.ts";
 import { calloutTargets } from "../../wasm/sdk/testing-callouts.ts";
 import { TestFilter } from "../../wasm/sdk/testing-filter.ts";
 import type { Command } from "./command.ts";
@@ -36,8 +37,8 @@ export const filterInspectCommand: Command = {
     { name: "--json", summary: "Print one JSON document" },
   ],
   notes: [
-    "Exit status 0: a proxy would load it; 1: it would not. --at needs the map that tulle filter build\n" +
-    "leaves beside the module; equal sources give equal modules, so that it can be made later.",
+    "Exit status 0: a proxy would load it; 1: it would not. --at reads the map beside the module, where\n" +
+    "files have their whole path, or the lines that the module carries.",
   ],
   async run(flags, terminal) {
     const [path = ""] = flags.operands;
@@ -141,15 +142,19 @@ async function lineAt(path: string, text: string): Promise<string> {
     throw usageError(`--at ${quote(text)} is not an offset such as 0x5b7`);
   }
   const offset = Number(text);
-  const bodies = parseModule(await readModule(path)).bodies;
+  const { bodies, lines } = parseModule(await readModule(path));
   const body = bodies.find((b) => b.from <= offset && offset < b.to);
   if (body === undefined) throw new CliError(`Byte ${text} of ${path} is in no function`);
-  const map = await readMapBeside(path);
+  const map = await readMapBeside(path) ?? (lines === null ? null : readLines(lines));
   if (map === null) {
-    throw new CliError(`${path}.map does not exist`, { hint: "tulle filter build writes it" });
+    throw new CliError(`${path} carries no lines, and ${path}.map does not exist`, {
+      hint: "tulle filter build writes both",
+    });
   }
   const position = map.locate(offset, body.from);
-  return position === null ? `byte ${text}: no line is known` : positionText(position);
+  return position === null || isLibrary(position.source)
+    ? `byte ${text}: no line is known`
+    : positionText(position);
 }
 
 async function readConfig(path: string): Promise<object> {

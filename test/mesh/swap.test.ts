@@ -7,6 +7,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { filtersAnswer, type FilterView } from "../../src/api/admin.ts";
 import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
+import { encodeLines, withLines } from "../../wasm/host/line-map.ts";
+import { parseModule } from "../../wasm/host/parse.ts";
+import { SourceMap } from "../../wasm/host/source-map.ts";
 import { buildModule, I32 } from "../wasm/build-module.ts";
 import { type Answer, ask } from "./support/http.ts";
 import { type Load, startLoad } from "./support/load.ts";
@@ -46,10 +49,18 @@ function tinyFilter(
   });
 }
 
+/** With the lines of a source: each function is at line 7, column 3. */
+function withPlace(module: Uint8Array): Uint8Array {
+  const starts = parseModule(module).bodies.map((body) => body.from);
+  const places = SourceMap.of(["tiny.ts"], starts.flatMap((at) => [at, 0, 6, 2]));
+  const lines = encodeLines(places, starts);
+  return withLines(module, lines ?? new Uint8Array(0));
+}
+
 const GOOD = tinyFilter([], CONTINUE);
 const TRAPS_AT_START = tinyFilter(UNREACHABLE, CONTINUE);
 const TRAPS_ON_REQUEST = tinyFilter([], UNREACHABLE);
-const TRAPS_ON_207 = tinyFilter([], CONTINUE, UNLESS_207);
+const TRAPS_ON_207 = withPlace(tinyFilter([], CONTINUE, UNLESS_207));
 const digest = (wasm: Uint8Array) => createHash("sha256").update(wasm).digest("hex");
 
 let mesh: TestMesh;
@@ -216,9 +227,12 @@ test("a module that traps now and then is contained where its failure policy is 
   }
   const state = (await running("tiny", bad))!;
   assert.is(state.traps, 3);
-  assert.match(state.lastError, /^onResponse trapped: unreachable/);
+  const told = /^onResponse trapped: unreachable, in .* at tiny\.ts:7:3 \(byte 0x/;
+  assert.match(state.lastError, told);
   await eventually("the control plane shows it", async () => {
-    assert.is((await listed("tiny")).traps, 3);
+    const { traps, running } = await listed("tiny");
+    assert.is(traps, 3);
+    assert.ok(running.some((r) => told.test(r.lastError)), "with file, line and column");
   });
   await serves("tiny", bad);
   assert.is((await rollOut("tiny", { sha256: digest(GOOD) })).status, 200);

@@ -3,8 +3,11 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createCompiler } from "../../src/cli/filter-compiler.ts";
+import { FilterRefused } from "../../src/core/filter.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
+import { encodeLines, readLines, withLines } from "../../wasm/host/line-map.ts";
 import { loadModule } from "../../wasm/host/load.ts";
+import { functionName } from "../../wasm/host/names.ts";
 import { parseModule } from "../../wasm/host/parse.ts";
 import { rewriteModule } from "../../wasm/host/rewrite.ts";
 import {
@@ -15,6 +18,7 @@ import {
   withPositions,
 } from "../../wasm/host/source-map.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { fuzzSeed, seeded } from "../support/random.ts";
 import { get, moduleBytes, refTo } from "./support.ts";
 
 const BOUNDS = { fuelPerHook: 100_000, fuelToStart: 1_000_000, memoryPages: 16 };
@@ -94,12 +98,12 @@ test("withPositions() translates places and leaves what it does not know", () =>
   assert.is(withPositions(before, map), before);
 });
 
-/** The reason of a trap when the filter of `traps/` is told to do `deed`; without a map, both. */
-async function reasonsOf(deed: string): Promise<{ bare: string; placed: string; later: string }> {
+/** The reason of a trap when the filter of `traps/` is told to do `deed`. */
+async function reasonsOf(deed: string) {
   const built = await createCompiler().compile(source);
   if ("errors" in built) throw new Error(built.errors.join("\n"));
   const map = SourceMap.parse(built.sourceMap ?? "", () => path);
-  const reason = async (hasMap: boolean) => {
+  const reason = async (wasm: Uint8Array, hasMap: boolean) => {
     const engine = createEngine({
       clock: new FakeClock(),
       ...(hasMap
@@ -111,13 +115,30 @@ async function reasonsOf(deed: string): Promise<{ bare: string; placed: string; 
         }
         : {}),
     });
-    const ref = refTo(built.wasm);
+    const ref = refTo(wasm);
     const x = get("/", { "x-deed": deed });
-    engine.chain([await engine.prepare(built.wasm, ref)]).requestHead(x);
+    engine.chain([await engine.prepare(wasm, ref)]).requestHead(x);
     return engine.stats()[0]?.lastError ?? "";
   };
-  const bare = await reason(false);
-  return { bare, placed: await reason(true), later: withPositions(bare, map) };
+  const own = await reason(built.wasm, false);
+  return {
+    /** A proxy of a mesh: the module's own lines. */
+    own,
+    /** A module that carries none. */
+    bare: await reason(withoutLines(built.wasm), false),
+    /** A tool with the whole map. */
+    placed: await reason(built.wasm, true),
+    /** A tool that is told what a proxy says. */
+    later: withPositions(own, map),
+  };
+}
+
+/** The module as an older compiler made it: the lines are its last section. */
+function withoutLines(module: Uint8Array): Uint8Array {
+  const { lines } = parseModule(module);
+  if (lines === null) throw new Error("it has no lines");
+  const whole = withLines(new Uint8Array(0), lines);
+  return module.slice(0, module.length - whole.length);
 }
 
 for (
@@ -129,21 +150,108 @@ for (
     ["loop", "for (;;)", /out of fuel/],
   ] as const
 ) {
-  test(`a trap by ${deed} names the line of the source`, async () => {
-    const { bare, placed, later } = await reasonsOf(deed);
+  test(`a trap by ${deed} names the line of the source, in a proxy without a map, too`, async () => {
+    const { own, bare, placed, later } = await reasonsOf(deed);
     assert.match(bare, why);
     assert.match(bare, /, in \S+ \(byte 0x[0-9a-f]+ of the module, from 0x[0-9a-f]+\)$/);
     assert.match(placed, new RegExp(`, in traps/\\S+ at ${path}:${lineOf(marker)}:\\d+$`));
+    const column = placed.slice(placed.lastIndexOf(":") + 1);
+    assert.match(
+      own,
+      new RegExp(` at traps\\.ts:${lineOf(marker)}:${column} \\(byte 0x[0-9a-f]+ of`),
+    );
     assert.is(later, placed, "translated afterwards, it is the same");
   });
 }
 
 test("a recursion without end names the function that recurses", async () => {
-  const { placed } = await reasonsOf("recurse");
+  const { own, placed } = await reasonsOf("recurse");
   assert.match(placed, /recursed without end|out of fuel/);
   const [from, to] = [lineOf("function recurse"), lineOf("end of recurse")];
-  const line = Number(new RegExp(`at ${path}:(\\d+):\\d+$`).exec(placed)?.[1]);
-  assert.ok(line >= from && line <= to, placed);
+  for (const [text, file] of [[placed, path], [own, "traps.ts"]] as const) {
+    const line = Number(new RegExp(` at ${file}:(\\d+):\\d+`).exec(text)?.[1]);
+    assert.ok(line >= from && line <= to, text);
+  }
+});
+
+test("a module's own lines say of every byte of its author's code what the whole map says", async () => {
+  const built = await createCompiler().compile(source);
+  if ("errors" in built) throw new Error(built.errors.join("\n"));
+  const map = SourceMap.parse(built.sourceMap ?? "");
+  const { lines, bodies, names, importedFunctions } = parseModule(built.wasm);
+  const own = readLines(lines ?? new Uint8Array(0));
+  let same = 0;
+  for (const [i, { from, to }] of bodies.entries()) {
+    if (functionName(names, importedFunctions + i).startsWith("~lib/")) continue;
+    for (let at = from; at < to; at++) {
+      const whole = map.locate(at, from);
+      const found = own?.locate(at, from) ?? null;
+      if (whole === null || whole.source.startsWith("~lib/")) continue;
+      assert.equal(found, whole, `byte ${at}`);
+      same++;
+    }
+  }
+  assert.ok(same > 200, `${same} bytes`);
+});
+
+test("lines that are damaged, too long or there twice refuse the module", async () => {
+  const module = withoutLines(moduleBytes("fixtures/traps"));
+  const refused = async (lines: Uint8Array, why: RegExp) => {
+    const bytes = withLines(module, lines);
+    const engine = createEngine({ clock: new FakeClock() });
+    const found = await engine.prepare(bytes, refTo(bytes)).then(() => "it was loaded", String);
+    assert.match(found, why);
+  };
+  const lines = parseModule(moduleBytes("fixtures/traps")).lines!;
+  for (let cut = 1; cut < lines.length; cut += 7) {
+    await refused(lines.subarray(0, cut), /FilterRefused: .*"tulle\.lines" is damaged/);
+  }
+  await refused(Uint8Array.of(...lines, 0), /more bytes than entries/);
+  await refused(new Uint8Array(300_000), /has 300000 bytes; 262144 are allowed/);
+  await refused(Uint8Array.of(1, 0, 1, 3, 9), /an entry names no source/);
+  await refused(Uint8Array.of(1, 1, 1, 97, 1, 1, 1, 1, 0), /an entry is out of bounds/);
+  await refused(Uint8Array.of(1, 255, 255, 3), /65535 sources; at most 256/);
+  const twice = withLines(withLines(module, lines), lines);
+  const engine = createEngine({ clock: new FakeClock() });
+  const found = await engine.prepare(twice, refTo(twice)).then(() => "", String);
+  assert.match(found, /the section "tulle\.lines" is there twice/);
+  const later = withLines(module, Uint8Array.of(2, 77));
+  await engine.prepare(later, refTo(later)); // of a version to come: not understood, and no harm
+});
+
+test("random lines are read or refused, and nothing else", () => {
+  const seed = fuzzSeed("lines");
+  const random = seeded(seed);
+  const lines = parseModule(moduleBytes("fixtures/traps")).lines!;
+  for (let round = 0; round < 2000; round++) {
+    const bytes = random() < 0.5 ? random.bytes(random.int(0, 200)) : lines.slice();
+    for (let flips = random.int(1, 4); flips > 0 && bytes.length > 1; flips--) {
+      bytes[random.int(1, bytes.length - 1)] = random.int(0, 255);
+    }
+    if (bytes.length > 0) bytes[0] = 1;
+    try {
+      readLines(bytes)?.locate(random.int(0, 9000), random.int(0, 9000));
+    } catch (e) {
+      assert.instance(e, FilterRefused, `seed ${seed}, round ${round}`);
+    }
+  }
+});
+
+test("what a hostile module calls its files is printed as one line of ASCII", async () => {
+  const module = withoutLines(moduleBytes("fixtures/traps"));
+  const starts = parseModule(module).bodies.map((body) => body.from);
+  const places = SourceMap.of(["eeeeeeeee"], starts.flatMap((at) => [at, 0, 6, 2]));
+  const honest = encodeLines(places, starts)!;
+  const name = new TextEncoder().encode("e\r\nx: \u20ac");
+  const at = honest.indexOf(0x65);
+  assert.is(name.length, 9);
+  honest.set(name, at);
+  const bytes = withLines(module, honest);
+  const engine = createEngine({ clock: new FakeClock() });
+  const chain = engine.chain([await engine.prepare(bytes, refTo(bytes))]);
+  const x = get("/", { "x-deed": "divide" });
+  chain.requestHead(x);
+  assert.match(x.filterError, /^[\x20-\x7e]+ at e x:  :7:3 \(byte [\x20-\x7e]+$/);
 });
 
 test("loadModule() keeps where the code came from", async () => {

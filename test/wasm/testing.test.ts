@@ -75,7 +75,7 @@ test("a trap fails the test with the line of the source", async () => {
   const filter = await loadFilter(at("test/wasm/fixtures/hostile.wasm"));
   assert.throws(
     () => filter.request({ headers: { "x-deed": "trap" } }),
-    /^onRequest trapped: unreachable, in \S+ \(byte 0x/,
+    /^onRequest trapped: unreachable, in \S+ at hostile\.ts:\d+:\d+ \(byte 0x/,
   );
   const again = filter.request();
   assert.is(again.verdict, "continue", "another instance took over");

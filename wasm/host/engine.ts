@@ -144,7 +144,7 @@ class Engine implements FilterEngine {
       manifest,
       config,
       bounds.fuelPerHook,
-      placesOf(digest, loaded.moved, this.#locate),
+      placesOf(digest, loaded.moved, this.#locate, parsed.lines),
     );
     tryCanary(plan, this.#world);
     return plan;

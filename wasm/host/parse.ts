@@ -3,6 +3,7 @@
 
 import { FilterRefused } from "../../src/core/filter.ts";
 import { EXTERNREF, MANIFEST_SECTION } from "../abi.ts";
+import { LINES_SECTION, readLines } from "./line-map.ts";
 import { constantExpression, refuseFeature, valueType } from "./opcodes.ts";
 import { Reader } from "./reader.ts";
 
@@ -93,6 +94,8 @@ export interface ParsedModule {
   /** Contents of the section `name`, for stack traces. */
   readonly names: Uint8Array | null;
   readonly manifest: Uint8Array | null;
+  /** The lines of its source, a copy (line-map.ts). */
+  readonly lines: Uint8Array | null;
 }
 
 const ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
@@ -127,6 +130,7 @@ export function parseModule(bytes: Uint8Array): ParsedModule {
     raw: new Map(),
     names: null,
     manifest: null,
+    lines: null,
   };
   let before = -1;
   while (!reader.done) {
@@ -158,11 +162,17 @@ function custom(section: Reader, module: Mutable<ParsedModule>, at: number): voi
   const name = section.name();
   const contents = section.bytes.subarray(section.pos, section.end);
   if (name === "name") module.names = contents;
-  if (name !== MANIFEST_SECTION) return;
-  if (module.manifest !== null) {
-    section.refuse(`the section "${MANIFEST_SECTION}" is there twice`, at);
+  const isLines = name === LINES_SECTION;
+  if (name !== MANIFEST_SECTION && !isLines) return;
+  if ((isLines ? module.lines : module.manifest) !== null) {
+    section.refuse(`the section "${name}" is there twice`, at);
   }
-  module.manifest = contents;
+  if (!isLines) {
+    module.manifest = contents;
+    return;
+  }
+  readLines(contents); // refuses here what would be found damaged by a trap
+  module.lines = contents.slice();
 }
 
 function readSection(id: number, r: Reader, module: Mutable<ParsedModule>): void {

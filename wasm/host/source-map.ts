@@ -29,6 +29,8 @@ export class OffsetMap {
     if (i < 0) return -1;
     const next = this.#pairs[i + 2];
     if (next === undefined) return -1;
+    // between two functions is the second's head, where the engine says that the stack was exhausted
+    if (this.bodyOf(next) === next) return next;
     return Math.min((this.#pairs[i] as number) + at - (this.#pairs[i + 1] as number), next);
   }
 
@@ -92,16 +94,34 @@ export class SourceMap {
     return new SourceMap(shown, decode(mappings, shown.length));
   }
 
+  /** From entries that were checked: offset, source, line, column, from 0; ascending. */
+  static of(sources: readonly string[], entries: readonly number[]): SourceMap {
+    return new SourceMap(sources, entries);
+  }
+
+  /** Calls `look` for each entry; line and column from 0, null for nobody's code. */
+  each(look: (offset: number, position: Position | null) => void): void {
+    for (let i = 0; i < this.#entries.length; i += FIELDS) {
+      const source = this.#sources[this.#entries[i + 1] as number];
+      const line = this.#entries[i + 2] as number;
+      const column = this.#entries[i + 3] as number;
+      look(this.#entries[i] as number, source === undefined ? null : { source, line, column });
+    }
+  }
+
   /**
    * The source of the instruction at `offset`. Code of a library that was compiled into a user's
-   * function is told as the user's line before it; `bodyFrom` is where that function begins.
+   * function is told as the user's line before it; `bodyFrom` is where that function begins, and what
+   * stands before that is another function's.
    */
-  locate(offset: number, bodyFrom: number = offset): Position | null {
+  locate(offset: number, bodyFrom = -1): Position | null {
+    const begin = bodyFrom < 0 ? offset : bodyFrom;
     const nearest = lastAtMost(this.#entries, FIELDS, 0, offset);
-    const first = this.#at(nearest);
+    const isOther = nearest >= 0 && (this.#entries[nearest] as number) < bodyFrom;
+    const first = isOther ? null : this.#at(nearest);
     if (first !== null && !isLibrary(first.source)) return first;
     for (let i = nearest - FIELDS; i >= 0; i -= FIELDS) {
-      if ((this.#entries[i] as number) < bodyFrom) break;
+      if ((this.#entries[i] as number) < begin) break;
       const position = this.#at(i);
       if (position !== null && !isLibrary(position.source)) return position;
     }
@@ -180,15 +200,19 @@ function vlq(segment: string): number[] {
   return fields;
 }
 
-/** A place as a trap's reason names it when nobody had the map: see `reasonPlace`. */
-const PLACE = /\(byte 0x([0-9a-f]{1,8}) of the module(?:, from 0x([0-9a-f]{1,8}))?\)/g;
+/** A place as a trap's reason names it, by the module's own lines or none: see `reasonPlace`. */
+const PLACE =
+  /(?:at [^\s()]+:\d+:\d+ )?\(byte 0x([0-9a-f]{1,8}) of the module(?:, from 0x([0-9a-f]{1,8}))?\)/g;
 
 /** What a trap's reason says of a place in the original module. */
 export function reasonPlace(offset: number, bodyFrom: number): string {
   return `(byte 0x${offset.toString(16)} of the module, from 0x${bodyFrom.toString(16)})`;
 }
 
-/** Puts file, line and column in the place of byte offsets in a trap's reason, where the map knows. */
+/**
+ * Puts file, line and column in the place of byte offsets in a trap's reason, where the map knows: a map
+ * beside the module says the file's path, where the module's own lines have only its name.
+ */
 export function withPositions(reason: string, map: SourceMap): string {
   return reason.replaceAll(PLACE, (whole, at: string, from: string | undefined) => {
     const offset = Number.parseInt(at, 16);

@@ -1,6 +1,7 @@
 // Why a filter stopped, in one line with a name that people can act on.
 
-import { isLibrary, type OffsetMap, reasonPlace } from "./source-map.ts";
+import { readLines } from "./line-map.ts";
+import { isLibrary, type OffsetMap, positionText, reasonPlace } from "./source-map.ts";
 
 /** Raised by a host function when a filter does what it may not; ends the filter's call. */
 export class HostTrap extends Error {
@@ -60,22 +61,39 @@ export interface Places {
   original(rewritten: number): number;
   /** Where the function begins that has this original offset. */
   bodyOf(original: number): number;
-  /** `file:line:column`, or null. */
+  /** `file:line:column` by a map that somebody has beside the module, or null. */
   source(original: number): string | null;
+  /** `file:line:column` by the lines that the module carries, or null. */
+  own(original: number): string | null;
 }
 
 /** `file:line:column` of an offset in the original module, or null. `bodyFrom`: its function's begin. */
 export type Locate = (sha256: string, offset: number, bodyFrom: number) => string | null;
 
 /** For a module that was not loaded by its digest. */
-export const NOWHERE: Places = { original: (at) => at, bodyOf: (at) => at, source: () => null };
+export const NOWHERE: Places = {
+  original: (at) => at,
+  bodyOf: (at) => at,
+  source: () => null,
+  own: () => null,
+};
 
-/** The places of one module. */
-export function placesOf(sha256: string, moved: OffsetMap, locate: Locate | null): Places {
+/** The places of one module; `lines` are those that it carries. */
+export function placesOf(
+  sha256: string,
+  moved: OffsetMap,
+  locate: Locate | null,
+  lines: Uint8Array | null = null,
+): Places {
   return {
     original: (rewritten) => moved.toOriginal(rewritten),
     bodyOf: (original) => moved.bodyOf(original),
     source: (original) => locate?.(sha256, original, moved.bodyOf(original)) ?? null,
+    own: (original) => {
+      const map = lines === null ? null : readLines(lines);
+      const position = map?.locate(original, moved.bodyOf(original)) ?? null;
+      return position === null || isLibrary(position.source) ? null : positionText(position);
+    },
   };
 }
 
@@ -90,9 +108,10 @@ function where(thrown: unknown, places: Places): string {
   })).filter((frame) => frame.at >= 0);
   const frame = frames.find(({ name }) => !isLibrary(name)) ?? frames[0];
   if (frame === undefined) return "";
+  const name = printable(frame.name);
   const source = places.source(frame.at);
-  const place = source === null
-    ? reasonPlace(frame.at, places.bodyOf(frame.at))
-    : `at ${printable(source)}`;
-  return `, in ${printable(frame.name)} ${place}`;
+  if (source !== null) return `, in ${name} at ${printable(source)}`;
+  const own = places.own(frame.at);
+  const place = reasonPlace(frame.at, places.bodyOf(frame.at));
+  return `, in ${name} ${own === null ? "" : `at ${printable(own)} `}${place}`;
 }
