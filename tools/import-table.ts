@@ -66,8 +66,8 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: true,
     hint: "the runtime knows core only; what it serves is handed to it",
   },
-  {
-    files: "src/proxy/main.ts",
+  ...["main", "static", "thread"].map((file): ImportRow => ({
+    files: `src/proxy/${file}.ts`,
     mayImport: [
       "src/core/",
       "src/model/",
@@ -79,7 +79,7 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     packages: [],
     runtime: false,
     hint: "proxy and control never see each other: they meet in model and api",
-  },
+  })),
   {
     files: "src/proxy/",
     mayImport: ["src/core/", "src/model/", "src/api/", "src/proxy/"],

@@ -63,3 +63,20 @@ export function hostSeries(
     })),
   ];
 }
+
+/** What an engine counted, with what discovery says of each filter's version. */
+export function filterReport(
+  stats: readonly FilterStats[],
+  status: readonly FilterStatus[],
+): readonly (FilterStats & { readonly state: string })[] {
+  return stats.map((one) => {
+    const known = status.find((s) => s.name === one.name && s.servingSha256 === one.sha256) ??
+      status.find((s) => s.name === one.name);
+    const state = known === undefined
+      ? "unused"
+      : known.servingSha256 === one.sha256
+      ? known.state
+      : "replaced";
+    return { ...one, lastError: known?.lastError || one.lastError, state };
+  });
+}

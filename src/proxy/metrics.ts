@@ -127,6 +127,11 @@ export class ProxyMetrics {
   mtlsConnections = 0;
   plaintextConnections = 0;
 
+  /** Says when the process began; for the main thread alone. */
+  processStarted(wallMs: number): void {
+    this.sheet.set(this.sheet.cell(this.processStart, {}), Math.floor(wallMs / 1000));
+  }
+
   /** Adds one to a series at error rate; not for the hot path. */
   count(family: Family, labels: Labels): void {
     this.sheet.add(this.sheet.cell(family, labels), 1);

@@ -4,7 +4,9 @@
 import { Backoff } from "../core/clock.ts";
 import type { Driver } from "../core/driver.ts";
 import type { ConnInfo } from "../core/exchange.ts";
+import type { Listen } from "../core/listen.ts";
 import type { Logger } from "../core/log.ts";
+import type { EndpointProtocol, Http2Knobs } from "./http/endpoint-clients.ts";
 import type { ServerOptions } from "./http1/server.ts";
 import type { ReachOptions } from "./outbound/endpoint.ts";
 import type { OutboundOptions } from "./outbound/stack.ts";
@@ -25,6 +27,15 @@ export class Draining {
   /** Exchanges in progress. */
   readonly inFlight = { count: 0 };
   readonly is = (): boolean => this.active;
+}
+
+/** What a data plane is built on. */
+export interface PlaneThread {
+  readonly driver: Driver;
+  readonly metrics: ProxyMetrics;
+  readonly draining: Draining;
+  readonly log: Logger;
+  readonly listen: Listen;
 }
 
 /** Options of accepted HTTP/1 connections. */
@@ -61,6 +72,9 @@ export function reachOptions(o: {
   backoff?: () => Backoff;
   poolIdleMs: number;
   maxIdle: number;
+  /** What is spoken to every endpoint. */
+  protocol?: EndpointProtocol;
+  http2?: Http2Knobs;
 }): ReachOptions {
   const backoff = o.backoff ?? (() => new Backoff(100, 60_000, 0.1, Math.random));
   return {

@@ -5,7 +5,7 @@ import net from "node:net";
 import type tls from "node:tls";
 import type { SocketAddr } from "../core/addr.ts";
 import { formatSocketAddr } from "../core/addr.ts";
-import type { Chan, Core, Peer } from "../core/driver.ts";
+import type { Listener, ListenRequest } from "../core/listen.ts";
 import type { MeshTls } from "./mesh-tls.ts";
 import type { NetDriver } from "./net-driver.ts";
 import { clientPeer } from "./peer-identity.ts";
@@ -16,29 +16,14 @@ const MAX_PEEK_BYTES = 8192;
 /** Connections whose first bytes or handshake are still awaited; more are closed at once. */
 const MAX_PENDING = 10_000;
 
-/** What a listener does with connections. */
-export interface ListenOptions {
-  readonly at: SocketAddr;
-  /** Terminate mesh TLS here; null: plain text only, nothing is awaited before `accept`. */
+/** A request with the TLS that terminates it. */
+export interface ListenOptions extends Omit<ListenRequest, "meshTls"> {
+  /** Terminate mesh TLS with this; null: plain text only. */
   readonly mesh: MeshTls | null;
-  /** Terminate whatever name a client asks for, not only the identity's; for static configuration. */
-  readonly anyName: boolean;
-  /** How long the first bytes of a connection are awaited before it counts as plain text. */
-  readonly detectMs: number;
-  accept(ch: Chan, peer: Peer): Core;
-  /** A connection that was not accepted, and why, in words that can be a metric's label. */
-  refused(why: Refusal, detail: string): void;
-}
-export type Refusal = "tls" | "identity" | "overload";
-
-export interface NetListener {
-  readonly addr: SocketAddr;
-  /** Stops accepting; open connections go on. */
-  close(): Promise<void>;
 }
 
 /** Listens. Rejects with one line that names the address when that is not possible. */
-export function listen(driver: NetDriver, options: ListenOptions): Promise<NetListener> {
+export function listen(driver: NetDriver, options: ListenOptions): Promise<Listener> {
   const { at, mesh } = options;
   const pending = new Map<string, net.Socket>();
   if (mesh !== null) {

@@ -34,6 +34,11 @@ export function onStopSignal(stop: (signal: string) => void): void {
   }
 }
 
+/** Resolves at the first SIGTERM or SIGINT. */
+export function stopSignal(): Promise<void> {
+  return new Promise((resolve) => onStopSignal(() => resolve()));
+}
+
 /** Writes a line for people: logs go to standard error. */
 export function writeErrorLine(line: string): void {
   process.stderr.write(line + "\n");

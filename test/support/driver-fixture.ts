@@ -3,7 +3,8 @@
 import type { Chan, ChanError, ConnectTo, Core, Peer } from "../../src/core/driver.ts";
 import { MeshTls, TRANSPORT_ALPN } from "../../src/runtime/mesh-tls.ts";
 import { NetDriver } from "../../src/runtime/net-driver.ts";
-import { listen, type NetListener } from "../../src/runtime/net-listener.ts";
+import type { Listener } from "../../src/core/listen.ts";
+import { listen } from "../../src/runtime/net-listener.ts";
 import { createTestCa, keyObject, newKeys, type TestCa } from "./test-ca.ts";
 
 const LOOP = { ip: "127.0.0.1", port: 0 };
@@ -88,7 +89,7 @@ export function exchange(
 
 export interface Fixture {
   readonly driver: NetDriver;
-  readonly listener: NetListener;
+  readonly listener: Listener;
   readonly peers: Peer[];
   readonly refused: string[];
   readonly plain: (more?: Partial<ConnectTo>) => ConnectTo;

@@ -1,0 +1,33 @@
+// What a data plane asks of whoever listens for it: an address, and what becomes of its connections.
+// `runtime/net-listener.ts` does it; a test may do it without a socket.
+
+import type { SocketAddr } from "./addr.ts";
+import type { Chan, Core, Peer } from "./driver.ts";
+
+/** Why a connection was not accepted. */
+export type Refusal = "tls" | "identity" | "overload";
+
+/** What a listener does with connections. */
+export interface ListenRequest {
+  readonly at: SocketAddr;
+  /** Terminate mesh TLS here; false: plain text only, nothing is awaited before `accept`. */
+  readonly meshTls: boolean;
+  /** Terminate whatever name a client asks for, not only the identity's; for static configuration. */
+  readonly anyName: boolean;
+  /** How long the first bytes of a connection are awaited before it counts as plain text. */
+  readonly detectMs: number;
+  accept(ch: Chan, peer: Peer): Core;
+  /** A connection that was not accepted, and why, in words that can be a metric's label. */
+  refused(why: Refusal, detail: string): void;
+}
+
+/** A listening address. */
+export interface Listener {
+  /** The bound one: with port 0 asked for, the port that was given. */
+  readonly addr: SocketAddr;
+  /** Stops accepting; open connections go on. */
+  close(): Promise<void>;
+}
+
+/** Listens. Rejects with one line that names the address when that is not possible. */
+export type Listen = (request: ListenRequest) => Promise<Listener>;

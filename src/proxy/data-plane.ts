@@ -1,0 +1,107 @@
+// The data plane of a configured proxy, for one thread: outbound targets, the inbound side, and the
+// listeners in front of them. What it knows comes from a `Discovery`, whatever is behind that.
+
+import type { Listener } from "../core/listen.ts";
+import { backoffOf, type ProxyConfig } from "./config.ts";
+import type { Discovery } from "./discovery/discovery.ts";
+import { Inbound } from "./inbound/accept.ts";
+import { outboundAccept } from "./outbound/accept.ts";
+import { CalloutClient } from "./outbound/callouts.ts";
+import { Targets } from "./outbound/targets.ts";
+import { MAX_HEAD_BYTES, type PlaneThread, reachOptions, serverOptions } from "./serve.ts";
+
+/** A data plane that was built and can be listened with. */
+export interface DataPlane {
+  readonly targets: Targets;
+  /** Begins to accept. Rejects with one line that names the address that failed. */
+  listen(): Promise<readonly Listener[]>;
+  /** Lets discovery go and ends idle connections. */
+  release(): void;
+}
+
+/** Builds both directions. Nothing is accepted before `listen`. */
+export function createDataPlane(
+  config: ProxyConfig,
+  discovery: Discovery,
+  thread: PlaneThread,
+): DataPlane {
+  const { inbound, outbound } = config;
+  const { driver, metrics, log, draining } = thread;
+  const podIps = inbound.ips;
+  const reach = (connectMs: number, of: { poolIdleMs: number; maxIdlePerEndpoint: number }) => ({
+    driver,
+    metrics,
+    sourceIp: config.sourceIp,
+    podIps,
+    connectMs,
+    poolIdleMs: of.poolIdleMs,
+    maxIdle: of.maxIdlePerEndpoint,
+  });
+  const callouts = new CalloutClient(driver);
+  const targets = new Targets(
+    discovery,
+    reachOptions({
+      ...reach(outbound.connectTimeoutMs, outbound),
+      backoff: () => backoffOf(outbound.connectBackoff, Math.random),
+    }),
+    {
+      failfastMs: outbound.failfastMs,
+      queueCapacity: outbound.queueCapacity,
+      replayMaxBytes: config.replayMaxBytes,
+      maxInFlight: outbound.maxInFlight,
+      inFlight: { count: 0 },
+      random: Math.random,
+      callouts,
+    },
+    outbound.discoveryIdleMs,
+  );
+  callouts.targets = targets;
+  const shared = { metrics, log, draining };
+  const local = new Inbound({
+    ...reach(inbound.connectTimeoutMs, inbound),
+    discovery,
+    callouts,
+    application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
+    maxInFlight: inbound.maxInFlight,
+    inFlight: { count: 0 },
+    maxHeadBytes: MAX_HEAD_BYTES,
+    // Only a meshed client is told why it was refused.
+    server: serverOptions({ ...shared, tellMesh: (conn) => conn.tls !== null }),
+    fixedPort: null,
+    log: log.with("inbound"),
+  });
+  return {
+    targets,
+    listen: () =>
+      Promise.all([
+        thread.listen({
+          at: inbound.listen,
+          meshTls: true,
+          anyName: false,
+          detectMs: inbound.detectTimeoutMs,
+          accept: local.accept,
+          refused: local.refused,
+        }),
+        ...outbound.listen.map((at) =>
+          thread.listen({
+            at,
+            meshTls: false,
+            anyName: false,
+            detectMs: 0,
+            accept: outboundAccept({
+              driver,
+              metrics,
+              targets,
+              fixed: null,
+              server: serverOptions({ ...shared, tellMesh: () => outbound.informationalHeaders }),
+            }),
+            refused: () => {},
+          })
+        ),
+      ]),
+    release() {
+      targets.release();
+      local.release();
+    },
+  };
+}
