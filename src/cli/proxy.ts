@@ -135,11 +135,8 @@ function address(flag: string, text: string): SocketAddr {
   }
 }
 
-function protocol(text: string): "http1" | "same" {
-  if (text === "http1" || text === "same") return text;
-  if (text === "http2") {
-    throw usageError("--upstream-protocol http2 is not spoken yet: use http1 or same");
-  }
+function protocol(text: string): "http1" | "http2" | "same" {
+  if (text === "http1" || text === "http2" || text === "same") return text;
   throw usageError(`--upstream-protocol ${quote(text)} is not one of http1, http2, same`);
 }
 

@@ -4,7 +4,7 @@ import type { SocketAddr } from "./addr.ts";
 import type { MeshError } from "./errors.ts";
 import type { CalloutRequest, FilterChain } from "./filter.ts";
 import { NO_FILTERS } from "./filter.ts";
-import { type Head, RequestHead, type ResponseHead } from "./head.ts";
+import { type Head, RequestHead, ResponseHead } from "./head.ts";
 import type { PeerTls } from "./driver.ts";
 
 /** Facts of the accepted connection: once per connection. */
@@ -101,13 +101,22 @@ export class Exchange {
   choice: EndpointChoice | null = null;
   /** The final status sent to the client; 0 when it got none. */
   status = 0;
+  /** The response's `grpc-status`, once its head or trailers said one; -1: none. */
+  grpcStatus = -1;
   /** Why the exchange failed, or null. */
   error: MeshError | null = null;
   /** Called once by the connection when the exchange is over, however it ended. Set by the stack. */
   onEnd: ((x: Exchange) => void) | null = null;
 
+  #ownTrailers: ResponseHead | null = null;
+
   constructor(conn: ConnInfo) {
     this.conn = conn;
+  }
+
+  /** A head of the exchange's own for a codec to read trailers into; it lives as long as the exchange. */
+  ownTrailers(): ResponseHead {
+    return this.#ownTrailers ??= new ResponseHead();
   }
 
   /** Begins the next request on the connection. */
@@ -132,6 +141,7 @@ export class Exchange {
     this.attemptTimeoutMs = 0;
     this.choice = null;
     this.status = 0;
+    this.grpcStatus = -1;
     this.error = null;
     this.onEnd = null;
   }

@@ -22,8 +22,8 @@ export interface StaticOptions {
   readonly admin: SocketAddr | null;
   /** In order of execution. */
   readonly filters: readonly StaticFilter[];
-  /** `same`: what the client speaks. */
-  readonly upstreamProtocol: "http1" | "same";
+  /** What the targets are spoken to in; `same`: what the client speaks. */
+  readonly upstreamProtocol: "http1" | "http2" | "same";
   /** A folder with this proxy's key and certificate and the trust anchors; null: no mutual TLS. */
   readonly identityDir: string | null;
   /** The identity that the other side must have; null: any that the trust anchors vouch for. */

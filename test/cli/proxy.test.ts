@@ -84,11 +84,6 @@ for (
       "--admin and --listen are the same address: 127.0.0.1:9000",
     ],
     [
-      "http2",
-      [...BASE, "--upstream-protocol", "http2"],
-      "--upstream-protocol http2 is not spoken yet: use http1 or same",
-    ],
-    [
       "an unknown protocol",
       [...BASE, "--upstream-protocol", "spdy"],
       '--upstream-protocol "spdy" is not one of http1, http2, same',

@@ -12,7 +12,7 @@ import {
   type ServerPolicy,
 } from "../../model/policy.ts";
 import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
-import { EndpointClient } from "../http1/endpoint-client.ts";
+import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
 
 /** What all ports share. Per process. */
@@ -30,6 +30,8 @@ export interface InboundOptions {
   readonly maxInFlight: number;
   readonly inFlight: { count: number };
   readonly maxHeadBytes: number;
+  /** What is spoken to the application; absent: what the client speaks. */
+  readonly protocol?: EndpointProtocol;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
 }
@@ -48,7 +50,7 @@ export class InboundPort {
   readonly watched: Watched<InboundSnapshot>;
   readonly application: SocketAddr;
   readonly connect: ConnectTo;
-  readonly client: EndpointClient;
+  readonly client: EndpointClients;
   /** Connections that use it. */
   users = 0;
   readonly #series = new Map<string, RequestSeries>();
@@ -66,11 +68,13 @@ export class InboundPort {
       tls: "no_identity",
       no_tls_reason: "loopback",
     });
-    this.client = new EndpointClient({
+    this.client = new EndpointClients({
       driver: o.driver,
       connect: this.connect,
       name: `the application at ${formatSocketAddr(this.application)}`,
-      preface: null,
+      protocol: o.protocol ?? "same",
+      preface: () => null,
+      http2: DEFAULT_HTTP2,
       maxHeadBytes: o.maxHeadBytes,
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,

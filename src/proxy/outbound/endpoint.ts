@@ -9,7 +9,13 @@ import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
 import { isPodLocal } from "../../model/loopback.ts";
 import type { ExchangeOutcome } from "../http1/client.ts";
-import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
+import type { LoadListener } from "../http1/endpoint-client.ts";
+import {
+  DEFAULT_HTTP2,
+  EndpointClients,
+  type EndpointProtocol,
+  type Http2Knobs,
+} from "../http/endpoint-clients.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
 import { encodeTransportHeader, TRANSPORT_ALPN } from "../../api/transport-header.ts";
 import { Breaker } from "./breaker.ts";
@@ -31,6 +37,10 @@ export interface ReachOptions {
   readonly maxIdle: number;
   readonly maxOpen: number;
   readonly maxHeadBytes: number;
+  /** What is spoken to every endpoint; absent: what its protocol hint says. */
+  readonly protocol?: EndpointProtocol;
+  /** Of HTTP/2 connections; absent: the defaults. */
+  readonly http2?: Http2Knobs;
 }
 
 /** What `connect` needs to reach an endpoint. Mesh TLS whenever the endpoint has an identity. */
@@ -50,17 +60,22 @@ export function connectTo(endpoint: Endpoint, o: ReachOptions): ConnectTo {
 export function prefaceFor(
   endpoint: Endpoint,
   to: ConnectTo,
-  protocol: "http1" | "opaque",
+  protocol: "http1" | "http2" | "opaque",
 ): Uint8Array | null {
   if (to.tls === null || endpoint.transportPort === 0) return null;
   return encodeTransportHeader({ port: endpoint.addr.port, name: "", protocol });
+}
+
+/** What is spoken to an endpoint whose hint says so: only a proxy makes HTTP/1 of HTTP/2 again. */
+function protocolOf(endpoint: Endpoint, to: ConnectTo): EndpointProtocol {
+  return endpoint.hint === "h2" && to.tls !== null ? "mesh" : "same";
 }
 
 export class EndpointState implements LoadListener {
   readonly endpoint: Endpoint;
   readonly name: string;
   readonly ewma: PeakEwma;
-  readonly client: EndpointClient;
+  readonly client: EndpointClients;
   readonly requests: RequestSeries;
   readonly #tcp: ConnectionSeries;
   readonly #o: ReachOptions;
@@ -93,11 +108,13 @@ export class EndpointState implements LoadListener {
     const labels = endpointLabels(endpoint, authority, this.connect, o);
     this.requests = new RequestSeries(o.metrics, labels);
     this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
-    this.client = new EndpointClient({
+    this.client = new EndpointClients({
       driver: o.driver,
       connect: this.connect,
       name: this.name,
-      preface: prefaceFor(endpoint, this.connect, "http1"),
+      protocol: o.protocol ?? protocolOf(endpoint, this.connect),
+      preface: (protocol) => prefaceFor(endpoint, this.connect, protocol),
+      http2: o.http2 ?? DEFAULT_HTTP2,
       maxHeadBytes: o.maxHeadBytes,
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,

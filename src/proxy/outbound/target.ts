@@ -147,5 +147,6 @@ function sameReach(state: EndpointState, to: EndpointState["endpoint"]): boolean
   return from.identity?.name === to.identity?.name &&
     from.identity?.serverName === to.identity?.serverName &&
     from.transportPort === to.transportPort &&
+    from.hint === to.hint &&
     JSON.stringify(from.labels) === JSON.stringify(to.labels);
 }

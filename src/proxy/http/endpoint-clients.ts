@@ -1,0 +1,116 @@
+// The connections to one address, of both protocols, and which of them a request takes. Used by the
+// outbound endpoints and by the inbound ports; the clients themselves know only their own protocol.
+
+import { formatSocketAddr } from "../../core/addr.ts";
+import type { ConnectTo, Driver } from "../../core/driver.ts";
+import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
+import type { RequestHead } from "../../core/head.ts";
+import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
+import { Http2EndpointClient } from "../http2/endpoint-client.ts";
+import { mayUpgrade } from "../http2/orig-proto.ts";
+import type { SessionOptions } from "../http2/session.ts";
+
+/**
+ * What is spoken to an address. `same`: what the client speaks. `mesh`: HTTP/2, which also carries
+ * HTTP/1 for a proxy on the other side that makes HTTP/1 of it again (orig-proto).
+ */
+export type EndpointProtocol = "http1" | "http2" | "same" | "mesh";
+
+/** What of HTTP/2 connections is configured. */
+export type Http2Knobs = Pick<
+  SessionOptions,
+  "streamWindowBytes" | "connectionWindowBytes" | "keepAlive"
+>;
+
+/** Linkerd's windows, and no PINGs. */
+export const DEFAULT_HTTP2: Http2Knobs = {
+  streamWindowBytes: 65_535,
+  connectionWindowBytes: 1_048_576,
+  keepAlive: null,
+};
+
+/** How connections to an address are made and kept. */
+export interface EndpointClientsOptions {
+  readonly driver: Driver;
+  readonly connect: ConnectTo;
+  readonly name: string;
+  readonly protocol: EndpointProtocol;
+  /** The transport header of a connection that speaks the protocol, or null. */
+  preface(protocol: "http1" | "http2"): Uint8Array | null;
+  readonly maxHeadBytes: number;
+  /** An idle HTTP/1 connection is closed after this long. */
+  readonly idleMs: number;
+  readonly maxIdle: number;
+  /** Connections at once, of each protocol. */
+  readonly maxOpen: number;
+  readonly http2: Http2Knobs;
+}
+
+/** For the peer's SETTINGS, and for a frame or header block that began. */
+const HEAD_MS = 10_000;
+/** One connection serves many requests, so that an idle one is kept for longer than of HTTP/1. */
+const HTTP2_IDLE_MS = 300_000;
+/** Requests that wait for an HTTP/2 connection. */
+const MAX_WAITING = 10_000;
+
+export class EndpointClients {
+  readonly #protocol: EndpointProtocol;
+  readonly http1: EndpointClient;
+  readonly http2: Http2EndpointClient;
+
+  constructor(o: EndpointClientsOptions, load: LoadListener) {
+    this.#protocol = o.protocol;
+    this.http1 = new EndpointClient({ ...o, preface: o.preface("http1") }, load);
+    this.http2 = new Http2EndpointClient({
+      driver: o.driver,
+      connect: o.connect,
+      name: o.name,
+      authority: formatSocketAddr(o.connect.addr),
+      preface: o.preface("http2"),
+      maxOpen: o.maxOpen,
+      maxWaiting: MAX_WAITING,
+      origProto: o.protocol === "mesh",
+      session: {
+        ...o.http2,
+        role: "client",
+        maxConcurrentStreams: 0,
+        maxHeadBytes: o.maxHeadBytes,
+        headMs: HEAD_MS,
+        idleMs: HTTP2_IDLE_MS,
+        // How long a response may take, and a request be read, is the route's to say.
+        stallMs: Infinity,
+      },
+    }, load);
+  }
+
+  /** Open connections, idle ones included. */
+  get open(): number {
+    return this.http1.open + this.http2.open;
+  }
+
+  /** Sends a request to the address. */
+  dispatch(x: Exchange, reply: Reply): Sink {
+    const isHttp2 = this.#isHttp2(x.request);
+    return isHttp2 ? this.http2.dispatch(x, reply) : this.http1.dispatch(x, reply);
+  }
+
+  #isHttp2(head: RequestHead): boolean {
+    if (head.isConnect) return false; // becomes a tunnel of bytes
+    switch (this.#protocol) {
+      case "http1":
+        return false;
+      case "http2":
+        return true;
+      case "same":
+        return head.major === 2;
+      case "mesh":
+        return head.major === 2 || mayUpgrade(head);
+    }
+  }
+
+  /** The address left its set: idle connections end, busy ones finish. */
+  close(): void {
+    this.http1.close();
+    this.http2.close();
+  }
+}
