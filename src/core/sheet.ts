@@ -25,15 +25,26 @@ export interface Series {
 /** Series over this many fall into one overflow series per family, so that labels cannot fill memory. */
 export const MAX_SERIES = 20_000;
 
+/** Who shows a worker's sheet to another thread: told of the memory and of each series in it. */
+export interface SheetWatcher {
+  /** The cells, from now on. What was in them before is in there too. */
+  memory(cells: SharedArrayBuffer): void;
+  series(family: Family, series: Series): void;
+}
+
 /** The sheet of one thread. */
 export class Sheet {
   cells: Float64Array;
   readonly families = new Map<string, Family>();
+  readonly #watcher: SheetWatcher | null;
   #used = 0;
   #series = 0;
 
-  constructor(cells = 4096) {
-    this.cells = new Float64Array(cells);
+  /** With a watcher the cells are shared memory, which others may read and nobody else may write. */
+  constructor(cells = 4096, watcher: SheetWatcher | null = null) {
+    this.#watcher = watcher;
+    this.cells = this.#room(cells);
+    this.#show();
   }
 
   /** Declares a family; the same name gives the same family. */
@@ -48,7 +59,12 @@ export class Sheet {
 
   /** The cell of a series, made when it is new. Target rate: keep the index, do not call per request. */
   cell(family: Family, labels: Labels): number {
-    let text = formatLabels(labels);
+    return this.cellOf(family, formatLabels(labels));
+  }
+
+  /** As `cell`, by labels as they are printed. */
+  cellOf(family: Family, labels: string): number {
+    let text = labels;
     let series = family.series.get(text);
     if (series !== undefined) return series.cell;
     if (this.#series >= MAX_SERIES) {
@@ -56,17 +72,30 @@ export class Sheet {
       series = family.series.get(text);
       if (series !== undefined) return series.cell;
     }
-    const width = family.type === "histogram" ? family.bounds.length + 2 : 1;
+    const width = widthOf(family);
     if (this.#used + width > this.cells.length) {
-      const larger = new Float64Array(this.cells.length * 2 + width);
+      const larger = this.#room(this.cells.length * 2 + width);
       larger.set(this.cells);
       this.cells = larger;
+      this.#show();
     }
     series = { labels: text, cell: this.#used, touchedMs: 0 };
     this.#used += width;
     this.#series++;
     family.series.set(text, series);
+    this.#watcher?.series(family, series);
     return series.cell;
+  }
+
+  #room(cells: number): Float64Array {
+    return this.#watcher === null
+      ? new Float64Array(cells)
+      : new Float64Array(new SharedArrayBuffer(cells * Float64Array.BYTES_PER_ELEMENT));
+  }
+
+  #show(): void {
+    const { buffer } = this.cells;
+    if (buffer instanceof SharedArrayBuffer) this.#watcher?.memory(buffer);
   }
 
   /** Adds to a counter or gauge. */
@@ -92,6 +121,11 @@ export class Sheet {
     (this.cells[cell + lo] as number)++;
     (this.cells[cell + bounds.length + 1] as number) += value;
   }
+}
+
+/** How many cells a series of the family has. */
+export function widthOf(family: Pick<Family, "type" | "bounds">): number {
+  return family.type === "histogram" ? family.bounds.length + 2 : 1;
 }
 
 /** `a="1",b="2"`, escaped as the exposition format wants. Empty for no labels. */
