@@ -17,7 +17,10 @@ import {
 import type { StaticOptions } from "./static-options.ts";
 
 /** What of the command line decides how connections are served. */
-export type StaticPlaneOptions = Pick<StaticOptions, "listen" | "to" | "inbound" | "identityDir">;
+export type StaticPlaneOptions = Pick<
+  StaticOptions,
+  "listen" | "to" | "inbound" | "identityDir" | "upstreamProtocol"
+>;
 
 /** Builds the direction that was asked for. Nothing is accepted before `listen`. */
 export function createStaticPlane(
@@ -35,6 +38,7 @@ export function createStaticPlane(
     connectMs: 1000,
     poolIdleMs: 3000,
     maxIdle: 10_000,
+    protocol: o.upstreamProtocol,
   };
   const targets = new Targets(
     discovery,
