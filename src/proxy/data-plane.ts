@@ -4,6 +4,7 @@
 import type { Listener } from "../core/listen.ts";
 import { backoffOf, type ProxyConfig } from "./config.ts";
 import type { Discovery } from "./discovery/discovery.ts";
+import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
@@ -43,6 +44,7 @@ export function createDataPlane(
     reachOptions({
       ...reach(outbound.connectTimeoutMs, outbound),
       backoff: () => backoffOf(outbound.connectBackoff, Math.random),
+      http2: { ...DEFAULT_HTTP2, ...outbound.http2Client },
     }),
     {
       failfastMs: outbound.failfastMs,

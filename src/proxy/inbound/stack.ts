@@ -8,8 +8,10 @@ import { isFailure } from "../../model/route.ts";
 import type { InboundSnapshot, RouteSnapshot } from "../discovery/discovery.ts";
 import { endFilters, requestFilters, responseFilters } from "../http/filters.ts";
 import { compose } from "../http/compose.ts";
+import { isGrpcFailure } from "../http/grpc.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
+import { downgrade } from "../http2/orig-proto.ts";
 import type { RequestSeries } from "../metrics.ts";
 import type { Decision, InboundPort } from "./port.ts";
 
@@ -65,6 +67,8 @@ class Standing {
 export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
   const standing = new Standing(port, conn);
   return compose(
+    // What another proxy carried over HTTP/2 is HTTP/1 again for everything below.
+    (inner) => originalProtocol(conn, inner),
     // Counts, and refuses what is over the bound.
     (inner) => countRequests(standing, inner),
     // Whether this client may speak to the port at all.
@@ -80,6 +84,14 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
   );
 }
 
+function originalProtocol(conn: ConnInfo, inner: HttpService): HttpService {
+  if (conn.tls === null) return inner; // an application's own header of that name means nothing
+  return (x, reply) => {
+    downgrade(x.request);
+    return inner(x, reply);
+  };
+}
+
 function countRequests(standing: Standing, inner: HttpService): HttpService {
   const { driver, metrics, maxInFlight, inFlight } = standing.port.options;
   const ended = (x: Exchange) => {
@@ -87,7 +99,8 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
     endFilters(x, driver.now);
     if (x.route !== null) {
       const route = x.route as RouteSnapshot;
-      const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses);
+      const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses) ||
+        isGrpcFailure(x.grpcStatus);
       standing.series(route)?.ended(x.status, failed, driver.now - x.startedMs);
     }
     if (x.error !== null && x.error.kind !== "client-gone" && x.error.kind !== "unauthorized") {

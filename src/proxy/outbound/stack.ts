@@ -8,6 +8,7 @@ import { isFailure } from "../../model/route.ts";
 import { connectionFilters } from "../http/connection-filters.ts";
 import { endFilters, requestFilters } from "../http/filters.ts";
 import { compose } from "../http/compose.ts";
+import { isGrpcFailure } from "../http/grpc.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { attempts } from "./attempts.ts";
@@ -67,7 +68,8 @@ function countRequests(target: Target, o: OutboundOptions, inner: HttpService): 
     endFilters(x, driver.now);
     if (x.route !== null) {
       const { route, series } = x.route as RouteState;
-      const failed = x.status === 0 || isFailure(x.status, route.responseClasses);
+      const failed = x.status === 0 || isFailure(x.status, route.responseClasses) ||
+        isGrpcFailure(x.grpcStatus);
       series.ended(x.status, failed, driver.now - x.startedMs);
     }
     if (x.error !== null && x.error.kind !== "client-gone") {
