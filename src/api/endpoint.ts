@@ -4,10 +4,17 @@
 import { create } from "@bufbuild/protobuf";
 import type { SocketAddr } from "../core/addr.ts";
 import type { Labels } from "../core/sheet.ts";
-import { type Endpoint, endpointKey, type EndpointSet } from "../model/endpoint.ts";
+import {
+  type Endpoint,
+  type EndpointHttp2,
+  endpointKey,
+  type EndpointSet,
+} from "../model/endpoint.ts";
 import { isDnsLike } from "../model/identity.ts";
 import { addrFromWire, addrToWire } from "./addr.ts";
+import { durationFromWire, durationToWire } from "./duration.ts";
 import {
+  type Http2ClientParams,
   type ProtocolHint,
   type TlsIdentity,
   type Update,
@@ -21,10 +28,13 @@ import { type OnSkip, shown, WireError } from "./wire-error.ts";
 export const MAX_ENDPOINTS = 16_384;
 /** Labels of one endpoint, those of its set included. */
 const MAX_LABELS = 64;
+/** The bounds of a window (RFC 9113 §6.5.2, §6.9.1). */
+const MIN_CONNECTION_WINDOW = 65_535;
+const MAX_WINDOW = 2 ** 31 - 1;
 
 /** Labels of the endpoint alone: those of the whole set travel once, beside it. */
 export function endpointToWire(endpoint: Endpoint): WeightedAddr {
-  const { addr, weight, labels, identity, transportPort, hint } = endpoint;
+  const { addr, weight, labels, identity, transportPort, hint, http2 } = endpoint;
   return create(WeightedAddrSchema, {
     addr: addrToWire(addr),
     weight,
@@ -36,7 +46,26 @@ export function endpointToWire(endpoint: Endpoint): WeightedAddr {
         ...(transportPort === 0 ? {} : { opaqueTransport: { inboundPort: transportPort } }),
       },
     }),
+    ...(http2 === undefined ? {} : { http2: http2ToWire(http2) }),
   });
+}
+
+function http2ToWire({ keepAlive, windows }: EndpointHttp2) {
+  return {
+    ...(keepAlive === null ? {} : {
+      keepAlive: {
+        interval: durationToWire(keepAlive.intervalMs),
+        timeout: durationToWire(keepAlive.timeoutMs),
+        whileIdle: true,
+      },
+    }),
+    ...(windows === null ? {} : {
+      flowControl: {
+        initialStreamWindowSize: windows.stream,
+        initialConnectionWindowSize: windows.connection,
+      },
+    }),
+  };
 }
 
 function tlsToWire({ name, serverName }: { name: string; serverName: string }) {
@@ -69,6 +98,30 @@ export function endpointFromWire(
       : tlsFromWire(wire.tlsIdentity, `${field}.tls_identity`),
     transportPort,
     hint: hintFromWire(wire.protocolHint),
+    ...(wire.http2 === undefined ? {} : { http2: http2FromWire(wire.http2, `${field}.http2`) }),
+  };
+}
+
+/**
+ * Keep-alive needs both of its times, flow control both windows, as in Linkerd. PINGs that are not to be
+ * sent on idle connections are not sent at all: a server may take them for a flood.
+ */
+function http2FromWire(wire: Http2ClientParams, field: string): EndpointHttp2 {
+  const { keepAlive, flowControl } = wire;
+  const { interval, timeout, whileIdle } = keepAlive ?? {};
+  const stream = flowControl?.initialStreamWindowSize ?? 0;
+  const connection = flowControl?.initialConnectionWindowSize ?? 0;
+  if (stream > MAX_WINDOW || connection > MAX_WINDOW) {
+    throw new WireError(`${field}.flow_control`, `has a window over ${MAX_WINDOW}`);
+  }
+  return {
+    keepAlive: interval === undefined || timeout === undefined || whileIdle !== true ? null : {
+      intervalMs: durationFromWire(interval, `${field}.keep_alive.interval`),
+      timeoutMs: durationFromWire(timeout, `${field}.keep_alive.timeout`),
+    },
+    windows: stream === 0 || connection === 0
+      ? null
+      : { stream, connection: Math.max(MIN_CONNECTION_WINDOW, connection) },
   };
 }
 

@@ -6,6 +6,14 @@ import type { Labels } from "../core/sheet.ts";
 /** How the endpoint's proxy wants to be spoken to. `h2`: HTTP/1 may be carried over HTTP/2. */
 export type ProtocolHint = "none" | "h2" | "opaque";
 
+/** How HTTP/2 connections to an endpoint are kept, where it has a wish. */
+export interface EndpointHttp2 {
+  /** PING after so long without a frame, and how long its answer may take. */
+  readonly keepAlive: { readonly intervalMs: number; readonly timeoutMs: number } | null;
+  /** What is announced to it, in bytes; null: what this proxy is configured with. */
+  readonly windows: { readonly stream: number; readonly connection: number } | null;
+}
+
 export interface Endpoint {
   readonly addr: SocketAddr;
   /** 10000 is normal. Not used by the balancer, as in Linkerd. */
@@ -17,6 +25,8 @@ export interface Endpoint {
   /** Connect to this port with a transport header instead; 0: connect to `addr.port`. */
   readonly transportPort: number;
   readonly hint: ProtocolHint;
+  /** Absent: nothing was said. */
+  readonly http2?: EndpointHttp2;
 }
 
 /** The key under which an endpoint keeps its statistics and connections when its set changes. */

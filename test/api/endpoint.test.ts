@@ -10,7 +10,7 @@ import {
   noEndpointsUpdate,
   removeUpdate,
 } from "../../src/api/endpoint.ts";
-import { UpdateSchema } from "../../src/api/gen/destination_pb.ts";
+import { UpdateSchema, WeightedAddrSchema } from "../../src/api/gen/destination_pb.ts";
 import type { WireError } from "../../src/api/wire-error.ts";
 import type { Endpoint } from "../../src/model/endpoint.ts";
 
@@ -36,9 +36,31 @@ test("an endpoint comes back from the wire as it was", () => {
     endpoint("::1", { hint: "opaque" }),
     endpoint("10.0.0.1", { hint: "h2", transportPort: 0 }),
     endpoint("10.0.0.1", { identity: null, transportPort: 0 }),
+    endpoint("10.0.0.1", {
+      hint: "h2",
+      http2: {
+        keepAlive: { intervalMs: 10_000, timeoutMs: 3000 },
+        windows: { stream: 65_535, connection: 1_048_576 },
+      },
+    }),
     endpoint("10.0.0.1", { identity: { name: "spiffe://mesh/ns/a", serverName: "vm.shop" } }),
   ];
   for (const e of all) assert.equal(endpointFromWire(endpointToWire(e), {}, "e"), e);
+});
+
+test("HTTP/2 parameters that are not whole say nothing", () => {
+  const none = { keepAlive: null, windows: null };
+  for (
+    const http2 of [
+      {},
+      { keepAlive: { interval: { seconds: 1n }, whileIdle: true } },
+      { keepAlive: { interval: { seconds: 1n }, timeout: { seconds: 1n } } },
+      { flowControl: { initialStreamWindowSize: 65_535 } },
+    ]
+  ) {
+    const wire = create(WeightedAddrSchema, { ...endpointToWire(endpoint("10.0.0.1")), http2 });
+    assert.equal(endpointFromWire(wire, {}, "e").http2, none);
+  }
 });
 
 test("labels of the set are joined with the endpoint's own, which win", () => {

@@ -71,6 +71,17 @@ function protocolOf(endpoint: Endpoint, to: ConnectTo): EndpointProtocol {
   return endpoint.hint === "h2" && to.tls !== null ? "mesh" : "same";
 }
 
+/** What an endpoint wants of its HTTP/2 connections, else what is configured. */
+function http2Of({ http2 }: Endpoint, o: Http2Knobs): Http2Knobs {
+  if (http2 === undefined) return o;
+  const { keepAlive, windows } = http2;
+  return {
+    keepAlive: keepAlive ?? o.keepAlive,
+    streamWindowBytes: windows?.stream ?? o.streamWindowBytes,
+    connectionWindowBytes: windows?.connection ?? o.connectionWindowBytes,
+  };
+}
+
 export class EndpointState implements LoadListener {
   readonly endpoint: Endpoint;
   readonly name: string;
@@ -114,7 +125,7 @@ export class EndpointState implements LoadListener {
       name: this.name,
       protocol: o.protocol ?? protocolOf(endpoint, this.connect),
       preface: (protocol) => prefaceFor(endpoint, this.connect, protocol),
-      http2: o.http2 ?? DEFAULT_HTTP2,
+      http2: http2Of(endpoint, o.http2 ?? DEFAULT_HTTP2),
       maxHeadBytes: o.maxHeadBytes,
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,
