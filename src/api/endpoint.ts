@@ -31,6 +31,8 @@ const MAX_LABELS = 64;
 /** The bounds of a window (RFC 9113 §6.5.2, §6.9.1). */
 const MIN_CONNECTION_WINDOW = 65_535;
 const MAX_WINDOW = 2 ** 31 - 1;
+/** More PINGs are a flood. */
+const MIN_KEEP_ALIVE_MS = 1000;
 
 /** Labels of the endpoint alone: those of the whole set travel once, beside it. */
 export function endpointToWire(endpoint: Endpoint): WeightedAddr {
@@ -116,7 +118,10 @@ function http2FromWire(wire: Http2ClientParams, field: string): EndpointHttp2 {
   }
   return {
     keepAlive: interval === undefined || timeout === undefined || whileIdle !== true ? null : {
-      intervalMs: durationFromWire(interval, `${field}.keep_alive.interval`),
+      intervalMs: Math.max(
+        MIN_KEEP_ALIVE_MS,
+        durationFromWire(interval, `${field}.keep_alive.interval`),
+      ),
       timeoutMs: durationFromWire(timeout, `${field}.keep_alive.timeout`),
     },
     windows: stream === 0 || connection === 0

@@ -10,7 +10,7 @@ import {
   noEndpointsUpdate,
   removeUpdate,
 } from "../../src/api/endpoint.ts";
-import { UpdateSchema, WeightedAddrSchema } from "../../src/api/gen/destination_pb.ts";
+import { Http2ClientParamsSchema, UpdateSchema } from "../../src/api/gen/destination_pb.ts";
 import type { WireError } from "../../src/api/wire-error.ts";
 import type { Endpoint } from "../../src/model/endpoint.ts";
 
@@ -51,14 +51,15 @@ test("an endpoint comes back from the wire as it was", () => {
 test("HTTP/2 parameters that are not whole say nothing", () => {
   const none = { keepAlive: null, windows: null };
   for (
-    const http2 of [
+    const params of [
       {},
       { keepAlive: { interval: { seconds: 1n }, whileIdle: true } },
       { keepAlive: { interval: { seconds: 1n }, timeout: { seconds: 1n } } },
       { flowControl: { initialStreamWindowSize: 65_535 } },
     ]
   ) {
-    const wire = create(WeightedAddrSchema, { ...endpointToWire(endpoint("10.0.0.1")), http2 });
+    const wire = endpointToWire(endpoint("10.0.0.1"));
+    wire.http2 = create(Http2ClientParamsSchema, params);
     assert.equal(endpointFromWire(wire, {}, "e").http2, none);
   }
 });
