@@ -225,6 +225,25 @@ export interface FilterEngine {
   series(): readonly FilterSeries[];
 }
 
+/** A prepared filter as it goes to another thread, whose engine makes it its own: plain values, and a
+ * compiled module, which is shared and not copied. */
+export interface ShippedFilter {
+  readonly ref: FilterRef;
+  readonly info: ModuleInfo;
+  readonly module: WebAssembly.Module;
+  /** What else the engine knows of the module; for the engine alone. */
+  readonly rest: unknown;
+}
+
+/** Carries prepared filters from the thread that compiled them to those that run them. */
+export interface FilterPorter {
+  /** For `receive` of another thread's engine. */
+  ship(filter: PreparedFilter): ShippedFilter;
+  /** Instantiates: start section and `configure` run here. Throws `FilterRefused` with the reason.
+   * The instance stays while a chain of the result is held. */
+  receive(filter: ShippedFilter): PreparedFilter;
+}
+
 /** A filter that could not be loaded yet: skipped or refusing, as its policy says. */
 export interface UnloadedFilter {
   readonly ref: FilterRef;

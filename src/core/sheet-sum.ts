@@ -8,7 +8,7 @@ export type FamilyInfo = Omit<Family, "series">;
 
 /** Another thread's sheet, kept up by what its `SheetWatcher` heard. */
 export class RemoteSheet {
-  #cells = new Float64Array(0);
+  #cells: Float64Array = new Float64Array(0);
   readonly #series: {
     readonly family: FamilyInfo;
     readonly labels: string;

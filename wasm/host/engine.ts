@@ -7,11 +7,13 @@ import { errorText } from "../../src/core/errors.ts";
 import {
   type FilterChain,
   type FilterEngine,
+  type FilterPorter,
   type FilterRef,
   FilterRefused,
   type FilterStats,
   NO_FILTERS,
   type PreparedFilter,
+  type ShippedFilter,
   type UnloadedFilter,
 } from "../../src/core/filter.ts";
 import { type Logger, SILENT } from "../../src/core/log.ts";
@@ -33,6 +35,7 @@ import {
   DEFAULT_FUEL_TO_START,
   DEFAULT_MEMORY_PAGES,
 } from "./rewrite.ts";
+import { receivePlan, shipPlan } from "./ship.ts";
 import { FilterUnit, type FoldHolder } from "./unit.ts";
 
 /** What the engine needs from the process. */
@@ -60,11 +63,11 @@ const MAX_STATS = 256;
 const LOG_LINES_PER_SECOND = 10;
 
 /** Makes an engine. One for each data-plane thread. */
-export function createEngine(options: EngineOptions): FilterEngine {
+export function createEngine(options: EngineOptions): FilterEngine & FilterPorter {
   return new Engine(options);
 }
 
-class Engine implements FilterEngine {
+class Engine implements FilterEngine, FilterPorter {
   readonly #world: World;
   readonly #locate: Locate | null;
   readonly #onUnit: (unit: FilterUnit) => void;
@@ -148,6 +151,18 @@ class Engine implements FilterEngine {
     );
     tryCanary(plan, this.#world);
     return plan;
+  }
+
+  ship(filter: PreparedFilter): ShippedFilter {
+    if (!(filter instanceof FilterPlan)) throw new Error("prepared by another engine");
+    return shipPlan(filter);
+  }
+
+  receive(shipped: ShippedFilter): PreparedFilter {
+    const plan = receivePlan(shipped, this.#locate);
+    if (this.#unit(plan).isRunning) return plan;
+    const why = this.#countsOf(plan).lastError;
+    throw new FilterRefused(`filter "${plan.ref.name}" (${plan.ref.sha256.slice(0, 12)}): ${why}`);
   }
 
   chain(filters: readonly (PreparedFilter | UnloadedFilter)[]): FilterChain {

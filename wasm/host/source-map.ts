@@ -2,6 +2,13 @@
 // insertions, then through a source map (version 3) where somebody has one. Read only when a filter
 // trapped, never for a request.
 
+/** An `OffsetMap` as plain values. */
+export interface OffsetNumbers {
+  readonly bodies: Uint32Array;
+  readonly pairs: Uint32Array;
+  readonly shift: number;
+}
+
 /** Where the code of the rewritten module comes from. Filled by rewrite.ts, in ascending order. */
 export class OffsetMap {
   /** Original and rewritten offset, in pairs; between two pairs code is a copy, or inserted. */
@@ -15,6 +22,24 @@ export class OffsetMap {
     for (let i = 0; i < places.length; i += 2) {
       this.#pairs.push(places[i] as number, base + (places[i + 1] as number));
     }
+  }
+
+  /** All of it as plain values, which may go to another thread. */
+  plain(): OffsetNumbers {
+    return {
+      bodies: Uint32Array.from(this.#bodies),
+      pairs: Uint32Array.from(this.#pairs),
+      shift: this.#shift,
+    };
+  }
+
+  /** The map that `plain` was made of. */
+  static of(numbers: OffsetNumbers): OffsetMap {
+    const map = new OffsetMap();
+    for (const n of numbers.bodies) map.#bodies.push(n);
+    for (const n of numbers.pairs) map.#pairs.push(n);
+    map.#shift = numbers.shift;
+    return map;
   }
 
   /** The rewritten offsets so far were relative to this one. */

@@ -1,7 +1,13 @@
 // Why a filter stopped, in one line with a name that people can act on.
 
 import { readLines } from "./line-map.ts";
-import { isLibrary, type OffsetMap, positionText, reasonPlace } from "./source-map.ts";
+import {
+  isLibrary,
+  type OffsetMap,
+  type OffsetNumbers,
+  positionText,
+  reasonPlace,
+} from "./source-map.ts";
 
 /** Raised by a host function when a filter does what it may not; ends the filter's call. */
 export class HostTrap extends Error {
@@ -65,6 +71,14 @@ export interface Places {
   source(original: number): string | null;
   /** `file:line:column` by the lines that the module carries, or null. */
   own(original: number): string | null;
+  /** What another thread needs to know the same places. */
+  plain(): PlainPlaces | null;
+}
+
+/** What `placesOf` is made of, apart from what somebody has beside the module. */
+export interface PlainPlaces {
+  readonly moved: OffsetNumbers;
+  readonly lines: Uint8Array | null;
 }
 
 /** `file:line:column` of an offset in the original module, or null. `bodyFrom`: its function's begin. */
@@ -76,6 +90,7 @@ export const NOWHERE: Places = {
   bodyOf: (at) => at,
   source: () => null,
   own: () => null,
+  plain: () => null,
 };
 
 /** The places of one module; `lines` are those that it carries. */
@@ -94,6 +109,7 @@ export function placesOf(
       const position = map?.locate(original, moved.bodyOf(original)) ?? null;
       return position === null || isLibrary(position.source) ? null : positionText(position);
     },
+    plain: () => ({ moved: moved.plain(), lines }),
   };
 }
 

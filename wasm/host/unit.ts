@@ -73,6 +73,11 @@ export class FilterUnit {
     this.#start();
   }
 
+  /** There is an instance. */
+  get isRunning(): boolean {
+    return this.#guest !== null;
+  }
+
   /** Fuel that the last hook left over; for tests and reports. */
   get fuelLeft(): number {
     return this.#guest?.fuelLeft ?? 0;
