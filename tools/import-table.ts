@@ -134,6 +134,7 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
       "src/model/",
       "src/api/",
       "src/cli/",
+      "src/init/",
       "src/runtime/",
       "src/proxy/main.ts",
       "src/proxy/static-options.ts",

@@ -8,8 +8,14 @@ import { nearest } from "./suggest.ts";
 export interface FlagSpec {
   /** With its dashes: `--listen`. */
   readonly name: string;
+  /** One letter for it, with its dash: `-l`; absent: none. */
+  readonly short?: string;
   /** What stands for the value in the help; absent: the flag takes none. */
   readonly value?: string;
+  /** The value of the flag alone, for one that takes its value only after `=`, as `--ipv6=false`. */
+  readonly bare?: string;
+  /** An empty value is one. */
+  readonly mayBeEmpty?: boolean;
   /** May be given more than once. */
   readonly repeat?: boolean;
   readonly summary: string;
@@ -43,6 +49,9 @@ export function parseFlags(
 ): Flags {
   const operands: string[] = [];
   const known = new Map([...specs, ...COMMON_FLAGS].map((spec) => [spec.name, spec]));
+  const byLetter = new Map(
+    specs.flatMap(({ name, short }) => short === undefined ? [] : [[short, name]]),
+  );
   const given = new Map<string, string[]>();
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? "";
@@ -59,7 +68,8 @@ export function parseFlags(
       throw usageError(`Unexpected argument ${quote(word)}`, "This command takes only flags");
     }
     const cut = word.indexOf("=");
-    const name = cut < 0 ? word : word.slice(0, cut);
+    const written = cut < 0 ? word : word.slice(0, cut);
+    const name = byLetter.get(written) ?? written;
     const spec = known.get(name);
     if (spec === undefined) {
       const meant = nearest(name, [...known.keys()]);
@@ -75,6 +85,8 @@ export function parseFlags(
       if (cut >= 0) throw usageError(`${name} takes no value`);
     } else if (cut >= 0) {
       value = word.slice(cut + 1);
+    } else if (spec.bare !== undefined) {
+      value = spec.bare;
     } else {
       i++;
       const next = argv[i];
@@ -83,7 +95,7 @@ export function parseFlags(
       }
       value = next;
     }
-    if (spec.value !== undefined && value === "") {
+    if (spec.value !== undefined && value === "" && spec.mayBeEmpty !== true) {
       throw usageError(`${name} needs a value: ${name} ${spec.value}`);
     }
     const values = given.get(name);

@@ -50,8 +50,10 @@ export function groupHelp({ name, summary, commands, notes }: CommandGroup): str
   ].join("\n");
 }
 
-function label(flag: FlagSpec): string {
-  return flag.value === undefined ? flag.name : `${flag.name} ${flag.value}`;
+function label({ name, short, value, bare }: FlagSpec): string {
+  const names = short === undefined ? name : `${short}, ${name}`;
+  if (value === undefined) return names;
+  return bare === undefined ? `${names} ${value}` : `${names}[=${value}]`;
 }
 
 function table(rows: readonly (readonly [string, string])[]): string[] {
