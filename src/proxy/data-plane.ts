@@ -68,7 +68,11 @@ export function createDataPlane(
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
     // Only a meshed client is told why it was refused.
-    server: serverOptions({ ...shared, tellMesh: (conn) => conn.tls !== null }),
+    server: serverOptions({
+      ...shared,
+      tellMesh: (conn) => conn.tls !== null,
+      http2: inbound.http2,
+    }),
     fixedPort: null,
     log: log.with("inbound"),
   });
@@ -95,7 +99,11 @@ export function createDataPlane(
               metrics,
               targets,
               fixed: null,
-              server: serverOptions({ ...shared, tellMesh: () => outbound.informationalHeaders }),
+              server: serverOptions({
+                ...shared,
+                tellMesh: () => outbound.informationalHeaders,
+                http2: outbound.http2,
+              }),
             }),
             refused: () => {},
           })

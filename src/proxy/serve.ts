@@ -7,7 +7,8 @@ import type { ConnInfo } from "../core/exchange.ts";
 import type { Listen } from "../core/listen.ts";
 import type { Logger } from "../core/log.ts";
 import type { EndpointProtocol, Http2Knobs } from "./http/endpoint-clients.ts";
-import type { ServerOptions } from "./http1/server.ts";
+import type { Http2Server, Http2ServerOptions } from "./http2/server.ts";
+import { type Http2Config, http2Settings } from "./http2/settings.ts";
 import type { ReachOptions } from "./outbound/endpoint.ts";
 import type { OutboundOptions } from "./outbound/stack.ts";
 import type { ProxyMetrics } from "./metrics.ts";
@@ -23,10 +24,21 @@ const MAX_CONNECTIONS_PER_ENDPOINT = 10_000;
 
 /** Whether the process is going away, and whoever asks. */
 export class Draining {
-  active = false;
+  #active = false;
+  /** HTTP/2 connections, which must be told: they take requests until they are. */
+  readonly sessions = new Set<Http2Server>();
   /** Exchanges in progress. */
   readonly inFlight = { count: 0 };
-  readonly is = (): boolean => this.active;
+  readonly is = (): boolean => this.#active;
+
+  get active(): boolean {
+    return this.#active;
+  }
+
+  set active(active: boolean) {
+    this.#active = active;
+    if (active) { for (const session of [...this.sessions]) session.drain(); }
+  }
 }
 
 /** What a data plane is built on. */
@@ -38,13 +50,14 @@ export interface PlaneThread {
   readonly listen: Listen;
 }
 
-/** Options of accepted HTTP/1 connections. */
+/** Options of accepted HTTP connections. */
 export function serverOptions(o: {
   metrics: ProxyMetrics;
   log: Logger;
   draining: Draining;
   tellMesh: (conn: ConnInfo) => boolean;
-}): Omit<ServerOptions, "service"> {
+  http2?: Http2Config;
+}): Omit<Http2ServerOptions, "service"> {
   const { metrics, log } = o;
   return {
     maxHeadBytes: MAX_HEAD_BYTES,
@@ -53,6 +66,7 @@ export function serverOptions(o: {
     tellMesh: o.tellMesh,
     draining: o.draining.is,
     inFlight: o.draining.inFlight,
+    http2: http2Settings({ metrics, log, sessions: o.draining.sessions, config: o.http2 }),
     refused(why, conn) {
       const family = conn.direction === "inbound" ? metrics.inboundErrors : metrics.outboundErrors;
       metrics.count(family, { error: why.kind });

@@ -67,9 +67,14 @@ export function createStaticPlane(
         meshTls: o.inbound && o.identityDir !== null,
         anyName: true,
         detectMs: 10_000,
-        accept: o.inbound
-          ? local.accept
-          : outboundAccept({ driver, metrics, targets, fixed: { authority: "static" }, server }),
+        accept: o.inbound ? local.accept : outboundAccept({
+          driver,
+          metrics,
+          targets,
+          fixed: { authority: "static" },
+          server,
+          httpOnly: o.upstreamProtocol !== "same",
+        }),
         refused: local.refused,
       }),
     ],

@@ -314,7 +314,7 @@ export class Http2Session implements Core {
     this.#arm();
   }
 
-  feed(ch: Chan, buf: Uint8Array, from: number, to: number): number {
+  feed(_ch: Chan, buf: Uint8Array, from: number, to: number): number {
     if (this.#over) return to - from;
     this.#heardMs = this.#driver.now;
     let at = from;
@@ -631,12 +631,12 @@ export class Http2Session implements Core {
     const code = f.readU32(buf, frame.from + 4);
     this.#idleFrame(10);
     if (this.#o.role === "client") {
+      this.#goneAway = true; // first, since what is told goes out again, and not here
       for (const stream of this.#streams.values()) {
         if (stream.id <= last) continue;
         stream.onReset(f.REFUSED_STREAM, "unprocessed");
         this.#close(stream);
       }
-      this.#goneAway = true;
     }
     this.#owner.goneAway(code);
     this.#maybeDone();

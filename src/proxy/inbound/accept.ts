@@ -5,9 +5,12 @@ import type { Chan, ChanError, Core, Driver, Peer } from "../../core/driver.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
 import { NO_FILTERS } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
-import { Http1Server, type ServerOptions } from "../http1/server.ts";
+import { Http1Server } from "../http1/server.ts";
+import { Http2Server, type Http2ServerOptions } from "../http2/server.ts";
 import { FilteredConnection } from "../http/connection-filters.ts";
 import { counted } from "../tcp/counted.ts";
+import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
+import { Refuse } from "../tcp/detect-refuse.ts";
 import { Forward } from "../tcp/forward.ts";
 import { decodeTransportHeader, type TransportHeader } from "../../api/transport-header.ts";
 import { errorText } from "../../core/errors.ts";
@@ -15,7 +18,7 @@ import { type InboundOptions, InboundPort } from "./port.ts";
 import { inboundStack } from "./stack.ts";
 
 export interface InboundAcceptOptions extends InboundOptions {
-  readonly server: Omit<ServerOptions, "service">;
+  readonly server: Omit<Http2ServerOptions, "service">;
   /**
    * `tulle proxy --inbound`: every connection is for this port, mesh TLS or not. Null: the mesh port,
    * where only mesh TLS with a client identity and a transport header is served.
@@ -25,6 +28,13 @@ export interface InboundAcceptOptions extends InboundOptions {
 }
 
 const MAX_PORTS = 1024;
+/** A plain connection that says nothing for so long may be one whose server speaks first. */
+const EARLY_MS = 50;
+/** Until there is a policy that says how long. */
+const DETECT_MS = 10_000;
+
+/** What a connection is taken for; `detect`: its first bytes say. */
+type Spoken = "detect" | "http1" | "http2" | "opaque";
 
 /** The inbound side of a proxy: ports in use, and what a listener calls. */
 export class Inbound {
@@ -41,7 +51,7 @@ export class Inbound {
     if (peer.tls !== null) metrics.mtlsConnections++;
     else metrics.plaintextConnections++;
     if (fixedPort !== null && peer.tls?.alpn == null) {
-      return this.#serve(ch, fixedPort, "http1", peer);
+      return this.#serve(ch, fixedPort, "detect", peer);
     }
     if (peer.tls === null) {
       return this.#refuse(peer, "not mesh TLS");
@@ -51,7 +61,6 @@ export class Inbound {
     return new AwaitHeader(this.#o.driver, (header) => {
       if (typeof header === "string") return this.#refuse(peer, header);
       if (header.name !== "") return this.#refuse(peer, "this proxy is no gateway");
-      if (header.protocol === "http2") return this.#refuse(peer, "HTTP/2 is not spoken yet");
       const port = fixedPort ?? header.port;
       return this.#serve(ch, port, header.protocol, peer);
     });
@@ -64,12 +73,12 @@ export class Inbound {
     log.warn("refused a connection", { why, detail });
   };
 
-  #refuse(peer: Peer, why: string): Core {
+  #refuse(peer: Peer, why: string): Refuse {
     this.refused("not meshed", `${peer.remote.ip}: ${why}`);
     return new Refuse(this.#o.driver);
   }
 
-  #serve(ch: Chan, portNumber: number, protocol: "http1" | "opaque", peer: Peer): Core {
+  #serve(ch: Chan, portNumber: number, protocol: Spoken, peer: Peer): Core {
     const port = this.#port(portNumber);
     if (port === null) {
       return this.#refuse(peer, `port ${portNumber} is over the limit of ${MAX_PORTS} ports`);
@@ -82,14 +91,70 @@ export class Inbound {
     };
     const series = port.connections(peer.tls);
     this.#o.driver.meter(ch, series);
-    if (protocol === "http1") {
-      const service = inboundStack(port, conn);
-      return counted(series, new Http1Server(this.#o.driver, conn, { ...this.#o.server, service }));
-    }
-    return this.#forward(ch, port, conn, peer);
+    const core = protocol === "detect"
+      ? this.#detect(ch, port, conn, peer)
+      : this.#served(ch, port, conn, peer, protocol);
+    // One that is refused was never open.
+    return core instanceof Refuse ? core : counted(series, core);
   }
 
-  #forward(ch: Chan, port: InboundPort, conn: ConnInfo, peer: Peer): Core {
+  #served(
+    ch: Chan,
+    port: InboundPort,
+    conn: ConnInfo,
+    peer: Peer,
+    protocol: "http1" | "http2" | "opaque",
+  ): Served {
+    if (protocol === "opaque") return this.#forward(ch, port, conn, peer);
+    const options = { ...this.#o.server, service: inboundStack(port, conn) };
+    return protocol === "http1"
+      ? new Http1Server(this.#o.driver, conn, options)
+      : new Http2Server(this.#o.driver, conn, options).session;
+  }
+
+  #detect(ch: Chan, port: InboundPort, conn: ConnInfo, peer: Peer): Served {
+    const policy = port.watched.value?.policy ?? null;
+    switch (policy?.protocol) {
+      case "opaque":
+        return this.#served(ch, port, conn, peer, "opaque");
+      case "http2":
+      case "grpc":
+        return this.#served(ch, port, conn, peer, "http2");
+    }
+    // `tulle proxy` was told what its target speaks, whatever clients do.
+    const httpOnly = (this.#o.protocol ?? "same") !== "same";
+    return new Detect(this.#o.driver, {
+      detectMs: policy?.detectMs ?? DETECT_MS,
+      earlyMs: EARLY_MS,
+      early: () => port.decidesByRequest || httpOnly ? null : this.#early(ch, port, conn),
+      serve: (found, early) => {
+        if (early !== null) return early;
+        if (found === "http1" || found === "http2") {
+          return this.#served(ch, port, conn, peer, found);
+        }
+        if (httpOnly) {
+          this.refused("not HTTP", `${peer.remote.ip}: the application speaks HTTP only`);
+          return new Refuse(this.#o.driver, "flush");
+        }
+        return this.#served(ch, port, conn, peer, "opaque");
+      },
+      detected: (result, ms) => port.detected(result, ms),
+    });
+  }
+
+  /** The way to the application, for a client that the policy allows as it is. */
+  #early(ch: Chan, port: InboundPort, conn: ConnInfo): EarlyForward | null {
+    const made = this.#forwarding(ch, port, conn);
+    return typeof made === "string" ? null : made;
+  }
+
+  #forward(ch: Chan, port: InboundPort, conn: ConnInfo, peer: Peer): Served {
+    const made = this.#forwarding(ch, port, conn);
+    return typeof made === "string" ? this.#refuse(peer, made) : made;
+  }
+
+  /** Opaque bytes, or why not. */
+  #forwarding(ch: Chan, port: InboundPort, conn: ConnInfo): Forward | string {
     const { metrics, driver } = this.#o;
     const client = {
       ip: conn.remote.ip,
@@ -99,13 +164,13 @@ export class Inbound {
     const decision = port.decide(client);
     if (decision?.authorization == null) {
       metrics.count(metrics.tcpAuthzDeny, decision?.labels ?? {});
-      return this.#refuse(peer, `not authorized on port ${port.port}`);
+      return `not authorized on port ${port.port}`;
     }
     metrics.count(metrics.tcpAuthzAllow, decision.labels);
     const chain = port.watched.value?.routes.at(-1)?.chain ?? NO_FILTERS;
     const filtered = FilteredConnection.accept(chain, conn, driver.now);
-    if (filtered instanceof Error) return this.#refuse(peer, filtered.message);
-    if (filtered !== null) driver.meter(ch, filtered.meter(port.connections(peer.tls)));
+    if (filtered instanceof Error) return filtered.message;
+    if (filtered !== null) driver.meter(ch, filtered.meter(port.connections(conn.tls)));
     // A policy that changes is applied to connections that are open.
     const end = port.watched.subscribe(() => {
       if (port.decide(client)?.authorization == null) core.terminate("no longer authorized");
@@ -117,7 +182,7 @@ export class Inbound {
         filtered?.end(driver.now);
       },
     });
-    return counted(port.connections(peer.tls), core);
+    return core;
   }
 
   #port(number: number): InboundPort | null {
@@ -175,21 +240,4 @@ class AwaitHeader implements Core {
   }
 
   closed(_ch: Chan, _why: ChanError | null): void {}
-}
-
-/** Ends a connection that is not served. */
-class Refuse implements Core {
-  readonly #driver: Driver;
-  constructor(driver: Driver) {
-    this.#driver = driver;
-  }
-  opened(ch: Chan): void {
-    this.#driver.close(ch, "reset");
-  }
-  feed(_ch: Chan, _buf: Uint8Array, from: number, to: number): number {
-    return to - from;
-  }
-  writable(): void {}
-  ended(): void {}
-  closed(): void {}
 }

@@ -13,6 +13,7 @@ import {
 } from "../../model/policy.ts";
 import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
 import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
+import { type DetectResult, DetectSeries } from "../tcp/detect-metrics.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
 
 /** What all ports share. Per process. */
@@ -43,6 +44,8 @@ export interface Decision {
   /** Labels of what was decided, as in Linkerd's metrics. */
   readonly labels: Labels;
 }
+
+const UNKNOWN = { origin: { group: "", kind: "default", name: "" } };
 
 export class InboundPort {
   readonly port: number;
@@ -90,6 +93,20 @@ export class InboundPort {
       answered: () => {},
       ended: () => {},
     });
+  }
+
+  /** Whether something is decided by what a request says, so that bytes alone decide nothing. */
+  get decidesByRequest(): boolean {
+    const snapshot = this.watched.value;
+    return snapshot === null || snapshot.policy.filters.length > 0 ||
+      snapshot.routes.some(({ route }) => route.filters.length > 0);
+  }
+
+  /** Counts how detection on this port ended. */
+  detected(result: DetectResult, ms: number): void {
+    const { origin } = this.watched.value?.policy ?? UNKNOWN;
+    const labels = { srv_group: origin.group, srv_kind: origin.kind, srv_name: origin.name };
+    new DetectSeries(this.options.metrics, "inbound", labels).detected(result, ms);
   }
 
   /** Decides for a client by the newest policy; null before there is one. */

@@ -22,6 +22,9 @@ export class Forward implements Core {
   #farOpen = false;
   #nearEnded = false;
   #over = false;
+  // While it is not decided that the connection is opaque: whom to tell of the far side.
+  #spoke: (() => void) | null = null;
+  #lost: (() => void) | null = null;
   onGone: (() => void) | null = null;
 
   constructor(driver: Driver, to: ConnectTo, preface: Uint8Array | null, events: ForwardEvents) {
@@ -40,15 +43,62 @@ export class Forward implements Core {
     this.#near = ch;
     this.#far = this.#driver.connect(this.#to, {
       opened: (far) => this.#farOpened(far),
-      feed: (_far, buf, from, to) => {
+      feed: (far, buf, from, to) => {
+        if (this.#spoke !== null) {
+          this.#driver.pause(far);
+          this.#tellSpoke();
+          return 0;
+        }
         if (!this.#driver.send(this.#near, buf, from, to)) this.#driver.pause(this.#far);
         return to - from;
       },
       writable: () => this.#driver.resume(this.#near),
-      ended: () => this.#driver.shutdown(this.#near),
-      closed: (_far, why) =>
-        this.#finish(why === null ? null : `the application: ${why.message}`, "far"),
+      ended: () => {
+        if (this.#spoke !== null) this.#tellSpoke();
+        this.#driver.shutdown(this.#near);
+      },
+      closed: (_far, why) => {
+        if (this.#lost !== null) {
+          const lost = this.#lost;
+          this.discard("far");
+          return lost();
+        }
+        this.#finish(why === null ? null : `the application: ${why.message}`, "far");
+      },
     });
+  }
+
+  /**
+   * Connects before it is known that the connection is opaque: `spoke` is called once when the far side
+   * sends or ends anything, `lost` when there is none. Then `release`, or `discard`.
+   */
+  beginEarly(near: Chan, spoke: () => void, lost: () => void): void {
+    this.#spoke = spoke;
+    this.#lost = lost;
+    this.begin(near);
+  }
+
+  /** The accepted side is this core's now. */
+  release(): void {
+    this.#spoke = this.#lost = null;
+    if (!this.#farOpen) return;
+    this.#driver.resume(this.#far);
+    this.#driver.resume(this.#near);
+  }
+
+  /** Ends the far side alone; the accepted one goes elsewhere. */
+  discard(gone: "far" | "none" = "none"): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#spoke = this.#lost = null;
+    if (gone === "none") this.#driver.close(this.#far, "flush");
+    this.#events.ended(null);
+  }
+
+  #tellSpoke(): void {
+    const spoke = this.#spoke;
+    this.#spoke = null;
+    spoke?.();
   }
 
   #farOpened(far: Chan): void {
@@ -56,7 +106,7 @@ export class Forward implements Core {
     this.#farOpen = true;
     if (this.#preface !== null) this.#driver.send(far, this.#preface, 0, this.#preface.length);
     this.#events.connected();
-    this.#driver.resume(this.#near);
+    if (this.#spoke === null) this.#driver.resume(this.#near);
     if (this.#nearEnded) this.#driver.shutdown(far);
   }
 
