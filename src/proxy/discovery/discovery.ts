@@ -1,5 +1,6 @@
-// The one seam for what the data plane knows. Three implementations: the control plane
-// (`discovery/mesh.ts`), a static target (`discovery/static.ts`), and tests.
+// The one seam for what the data plane knows. Implementations: the control plane (`discovery/mesh.ts`),
+// a static target (`discovery/static.ts`), either of them seen from a worker
+// (`workers/remote-discovery.ts`), and tests.
 
 import type { SocketAddr } from "../../core/addr.ts";
 import type { FilterChain } from "../../core/filter.ts";
@@ -47,8 +48,11 @@ export interface Watched<T> {
   readonly value: T | null;
   /** Why there is none yet, for the error that a request gets; empty: just not answered. */
   readonly why: string;
-  /** Called synchronously on each new snapshot. Returns what ends it. */
-  subscribe(listener: (value: T) => void): () => void;
+  /**
+   * Called synchronously on each new snapshot, `explained` on each new `why` without one. Returns what
+   * ends both.
+   */
+  subscribe(listener: (value: T) => void, explained?: (why: string) => void): () => void;
   release(): void;
 }
 

@@ -44,8 +44,11 @@ export class Shared<T> {
   /** Every reader sees the value before any listener hears of it. */
   publish(value: T, why = ""): void {
     this.#value = value;
-    this.explain(why);
-    for (const handle of this.#handles) handle.value = value;
+    this.#why = why;
+    for (const handle of this.#handles) {
+      handle.value = value;
+      handle.why = why;
+    }
     for (const handle of [...this.#handles]) handle.tell(value);
   }
 
@@ -53,6 +56,7 @@ export class Shared<T> {
   explain(why: string): void {
     this.#why = why;
     for (const handle of this.#handles) handle.why = why;
+    for (const handle of [...this.#handles]) handle.explained(why);
   }
 
   /** Cancels the pending drop; for the owner, at its end. */
@@ -76,6 +80,7 @@ class Handle<T> implements Watched<T> {
   value: T | null;
   why: string;
   readonly #listeners = new Set<(value: T) => void>();
+  readonly #explained = new Set<(why: string) => void>();
   readonly #onRelease: (self: Handle<T>) => void;
 
   constructor(value: T | null, why: string, onRelease: (self: Handle<T>) => void) {
@@ -84,14 +89,23 @@ class Handle<T> implements Watched<T> {
     this.#onRelease = onRelease;
   }
 
-  subscribe(listener: (value: T) => void): () => void {
+  subscribe(listener: (value: T) => void, explained?: (why: string) => void): () => void {
     this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    if (explained !== undefined) this.#explained.add(explained);
+    return () => {
+      this.#listeners.delete(listener);
+      if (explained !== undefined) this.#explained.delete(explained);
+    };
   }
 
   release(): void {
     this.#listeners.clear();
+    this.#explained.clear();
     this.#onRelease(this);
+  }
+
+  explained(why: string): void {
+    for (const listener of [...this.#explained]) listener(why);
   }
 
   tell(value: T): void {
