@@ -16,41 +16,35 @@ import {
 import { writeLatin1 } from "../../core/intern.ts";
 import { reasonOf } from "../http/respond.ts";
 import { CHUNKED, MALFORMED, TOO_LARGE } from "../http1/codes.ts";
+import {
+  addField,
+  all,
+  allOf,
+  AUTHORITY,
+  CLASS,
+  crlf,
+  decimal,
+  equals,
+  is,
+  isSpace,
+  LOWER_TOKEN,
+  METHOD,
+  part,
+  put,
+  says,
+  take,
+  TARGET,
+  VALUE,
+} from "./field-bytes.ts";
 import type { FieldSink } from "./hpack.ts";
-
-/** Bits of a byte: 1 lower-case token, 2 field value, 4 request target, 8 authority. */
-const CLASS = new Uint8Array(256);
-for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") CLASS[c.charCodeAt(0)] = 1;
-for (let c = 0; c < 256; c++) {
-  if (c === 9 || (c >= 32 && c !== 127)) CLASS[c] = (CLASS[c] as number) | 2;
-  if (c > 32 && c < 127) CLASS[c] = (CLASS[c] as number) | 4;
-}
-for (const c of "-._~:[]%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
-  CLASS[c.charCodeAt(0)] = (CLASS[c.charCodeAt(0)] as number) | 8;
-}
-/** Methods are tokens whose letters have case. */
-const METHOD = Uint8Array.from(CLASS, (bits, c) => (bits & 1) | (c >= 65 && c <= 90 ? 1 : 0));
 
 const MAX_AUTHORITY = 260;
 const MAX_METHOD = 64;
+
 const MAX_BYTES = 64 * 1024;
 const REQUEST = 0;
 const RESPONSE = 1;
 const TRAILERS = 2;
-
-/** A pseudo-header's value, or the cookie that its crumbs make. */
-interface Part {
-  readonly buf: Uint8Array;
-  length: number;
-  seen: boolean;
-}
-const part = (bytes: number): Part => ({ buf: new Uint8Array(bytes), length: 0, seen: false });
-
-const METHOD_NAME = word(":method");
-const PATH_NAME = word(":path");
-const SCHEME_NAME = word(":scheme");
-const AUTHORITY_NAME = word(":authority");
-const STATUS_NAME = word(":status");
 
 /** Reads one block at a time: `begin…`, the block's fields, `finish…`. */
 export class HeadReader implements FieldSink {
@@ -143,14 +137,14 @@ export class HeadReader implements FieldSink {
   ): number {
     if (this.#lined) return MALFORMED; // after a regular field, or in trailers (§8.3)
     if (this.#kind === RESPONSE) {
-      return is(nameBuf, nameFrom, nameTo, STATUS_NAME)
+      return is(nameBuf, nameFrom, nameTo, ":status")
         ? take(this.#status, buf, from, to)
         : MALFORMED;
     }
-    if (is(nameBuf, nameFrom, nameTo, PATH_NAME)) return take(this.#path, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, METHOD_NAME)) return take(this.#method, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, SCHEME_NAME)) return take(this.#scheme, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, AUTHORITY_NAME)) return take(this.#authority, buf, from, to);
+    if (is(nameBuf, nameFrom, nameTo, ":path")) return take(this.#path, buf, from, to);
+    if (is(nameBuf, nameFrom, nameTo, ":method")) return take(this.#method, buf, from, to);
+    if (is(nameBuf, nameFrom, nameTo, ":scheme")) return take(this.#scheme, buf, from, to);
+    if (is(nameBuf, nameFrom, nameTo, ":authority")) return take(this.#authority, buf, from, to);
     return MALFORMED;
   }
 
@@ -166,14 +160,14 @@ export class HeadReader implements FieldSink {
     const method = this.#method;
     const path = this.#path;
     const authority = this.#authority;
-    if (!method.seen || method.length === 0 || !all(method, METHOD, 1)) return MALFORMED;
+    if (!method.seen || method.length === 0 || !all(method, METHOD)) return MALFORMED;
     head.isConnect = equals(method, "CONNECT");
     head.isHead = equals(method, "HEAD");
-    if (authority.seen && (authority.length === 0 || !all(authority, CLASS, 8))) return MALFORMED;
+    if (authority.seen && (authority.length === 0 || !all(authority, AUTHORITY))) return MALFORMED;
     if (head.isConnect) {
       if (path.seen || this.#scheme.seen || !authority.seen) return MALFORMED; // §8.5
     } else {
-      if (!path.seen || path.length === 0 || !all(path, CLASS, 4)) return MALFORMED;
+      if (!path.seen || path.length === 0 || !all(path, TARGET)) return MALFORMED;
       if (path.buf[0] !== 47 && !(path.length === 1 && path.buf[0] === 42)) return MALFORMED;
       if (!this.#scheme.seen || !(equals(this.#scheme, "http") || equals(this.#scheme, "https"))) {
         return MALFORMED;
@@ -195,7 +189,7 @@ export class HeadReader implements FieldSink {
       head.authorityFrom = at;
       at = put(authority, text, at);
       head.authorityTo = at;
-      add(head, nameFrom, nameFrom + 4, nameFrom + 6, at, FIELD_HOST);
+      addField(head, nameFrom, nameFrom + 4, nameFrom + 6, at, FIELD_HOST);
       at = crlf(text, at);
     }
     this.#at = at;
@@ -205,12 +199,7 @@ export class HeadReader implements FieldSink {
   #statusLine(head: ResponseHead): number {
     const { seen, length, buf } = this.#status;
     if (!seen || length !== 3) return MALFORMED;
-    let status = 0;
-    for (let i = 0; i < 3; i++) {
-      const digit = (buf[i] as number) - 48;
-      if (digit < 0 || digit > 9) return MALFORMED;
-      status = status * 10 + digit;
-    }
+    const status = decimal(buf, 0, 3);
     if (status < 100 || status === 101) return MALFORMED; // no upgrades in HTTP/2 (§8.6)
     head.status = status;
     let at = writeLatin1("HTTP/1.1 ", this.#text, 0);
@@ -238,7 +227,7 @@ export class HeadReader implements FieldSink {
     let at = start;
     for (let i = nameFrom; i < nameTo; i++) {
       const c = nameBuf[i] as number;
-      if (((CLASS[c] as number) & 1) === 0) return MALFORMED; // upper case too (§8.2.1)
+      if (((CLASS[c] as number) & LOWER_TOKEN) === 0) return MALFORMED; // upper case too (§8.2.1)
       text[at++] = c;
     }
     const nameEnd = at;
@@ -247,19 +236,15 @@ export class HeadReader implements FieldSink {
     const valueFrom = at;
     for (let i = from; i < to; i++) {
       const c = buf[i] as number;
-      if (((CLASS[c] as number) & 2) === 0) return MALFORMED;
+      if (((CLASS[c] as number) & VALUE) === 0) return MALFORMED;
       text[at++] = c;
     }
-    if (at > valueFrom) {
-      const first = text[valueFrom] as number;
-      const last = text[at - 1] as number;
-      if (first === 32 || first === 9 || last === 32 || last === 9) return MALFORMED;
-    }
+    if (at > valueFrom && (isSpace(text[valueFrom]) || isSpace(text[at - 1]))) return MALFORMED;
     const mark = this.#classify(start, nameEnd, valueFrom, at);
     if (mark < 0) return mark;
     if (mark === DROPPED) return 0;
     if (head.count === MAX_FIELDS) return TOO_LARGE;
-    add(head, start, nameEnd, valueFrom, at, mark);
+    addField(head, start, nameEnd, valueFrom, at, mark);
     this.#at = crlf(text, at);
     return 0;
   }
@@ -295,10 +280,10 @@ export class HeadReader implements FieldSink {
         if (!says(text, from, "content-length")) break;
         return this.#length(valueFrom, valueTo);
       case 16:
-        if (says(text, from, "proxy-connection")) return MALFORMED;
-        break;
       case 17:
-        if (says(text, from, "transfer-encoding")) return MALFORMED;
+        if (says(text, from, to - from === 16 ? "proxy-connection" : "transfer-encoding")) {
+          return MALFORMED;
+        }
         break;
       case 19:
         if (says(text, from, "proxy-authorization")) return FIELD_HOP;
@@ -316,9 +301,7 @@ export class HeadReader implements FieldSink {
       return DROPPED;
     }
     if (this.#hostFrom >= 0 || to === from || to - from > MAX_AUTHORITY) return MALFORMED;
-    for (let i = from; i < to; i++) {
-      if (((CLASS[this.#text[i] as number] as number) & 8) === 0) return MALFORMED;
-    }
+    if (!allOf(this.#text, from, to, AUTHORITY)) return MALFORMED;
     this.#hostFrom = from;
     this.#hostTo = to;
     return FIELD_HOST;
@@ -338,14 +321,9 @@ export class HeadReader implements FieldSink {
 
   #length(from: number, to: number): number {
     if (this.#kind === TRAILERS) return FIELD_HOP;
-    if (this.#contentLength >= 0 || from === to || to - from > 15) return MALFORMED;
-    let n = 0;
-    for (let i = from; i < to; i++) {
-      const digit = (this.#text[i] as number) - 48;
-      if (digit < 0 || digit > 9) return MALFORMED;
-      n = n * 10 + digit;
-    }
-    this.#contentLength = n;
+    if (this.#contentLength >= 0) return MALFORMED;
+    this.#contentLength = decimal(this.#text, from, to);
+    if (this.#contentLength < 0) return MALFORMED;
     return FIELD_CONTENT_LENGTH;
   }
 
@@ -377,7 +355,7 @@ export class HeadReader implements FieldSink {
     const from = this.#at;
     let at = writeLatin1("cookie: ", this.#text, from);
     at = put(this.#cookie, this.#text, at);
-    add(head, from, from + 6, from + 8, at, FIELD_PLAIN);
+    addField(head, from, from + 6, from + 8, at, FIELD_PLAIN);
     this.#at = crlf(this.#text, at);
     return 0;
   }
@@ -419,64 +397,3 @@ export const headReader: HeadReader = new HeadReader();
 
 /** What `#classify` says of a field that is not kept where it stands. */
 const DROPPED = 100;
-
-function word(text: string): Uint8Array {
-  return Uint8Array.from(text, (c) => c.charCodeAt(0));
-}
-
-function take(into: Part, buf: Uint8Array, from: number, to: number): number {
-  if (into.seen || to - from > into.buf.length) return MALFORMED;
-  into.seen = true;
-  into.length = to - from;
-  for (let i = 0; i < into.length; i++) into.buf[i] = buf[from + i] as number;
-  return 0;
-}
-
-function put(from: Part, text: Uint8Array, at: number): number {
-  for (let i = 0; i < from.length; i++) text[at++] = from.buf[i] as number;
-  return at;
-}
-
-function all(of: Part, classes: Uint8Array, bit: number): boolean {
-  for (let i = 0; i < of.length; i++) {
-    if (((classes[of.buf[i] as number] as number) & bit) === 0) return false;
-  }
-  return true;
-}
-
-function equals(of: Part, text: string): boolean {
-  return of.length === text.length && says(of.buf, 0, text);
-}
-
-function is(buf: Uint8Array, from: number, to: number, name: Uint8Array): boolean {
-  if (to - from !== name.length) return false;
-  for (let i = 0; i < name.length; i++) if (buf[from + i] !== name[i]) return false;
-  return true;
-}
-
-function says(buf: Uint8Array, at: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (buf[at + i] !== text.charCodeAt(i)) return false;
-  return true;
-}
-
-function add(
-  head: Head,
-  nameFrom: number,
-  nameTo: number,
-  from: number,
-  to: number,
-  mark: number,
-): void {
-  const k = head.count * 4;
-  head.spans[k] = nameFrom;
-  head.spans[k + 1] = nameTo;
-  head.spans[k + 2] = from;
-  head.spans[k + 3] = to;
-  head.marks[head.count++] = mark;
-}
-
-function crlf(buf: Uint8Array, at: number): number {
-  buf[at] = 13;
-  buf[at + 1] = 10;
-  return at + 2;
-}

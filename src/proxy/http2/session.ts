@@ -6,9 +6,12 @@
 
 import type { Chan, ChanError, Core, Driver, Out } from "../../core/driver.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
+import { BlockWriter } from "./block-writer.ts";
 import { Budget } from "./budget.ts";
+import { ControlFrames } from "./control-frames.ts";
 import * as f from "./frames.ts";
-import { type FieldSink, HpackDecoder, HpackEncoder, MAX_BLOCK_BYTES } from "./hpack.ts";
+import { GatheredBlock } from "./gathered-block.ts";
+import { type FieldSink, HpackDecoder, type HpackEncoder, MAX_BLOCK_BYTES } from "./hpack.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { Http2Stream } from "./stream.ts";
 
@@ -57,12 +60,6 @@ const IDLE_FRAMES_PER_SECOND = 200;
 const SETTINGS_COST = 20;
 /** Streams reset before they ended: at once, and each second. */
 const RESETS_PER_SECOND = 100;
-/** Frames of one header block. */
-const MAX_BLOCK_FRAMES = 128;
-/** Control frames that a peer which does not read may make us keep. */
-const MAX_UNREAD_FRAMES = 1000;
-/** Streams that we reset lately: what still comes for them is ignored. */
-const RECENT = 512;
 /** How long a connection that we end waits for the peer to have read why. */
 const LINGER_MS = 1000;
 /** How long a drain waits for the peer to know of it before it refuses streams. */
@@ -74,7 +71,7 @@ const IGNORE: FieldSink = { field() {} };
 
 export class Http2Session implements Core {
   /** Header compression towards the peer; between `openBlock` and `closeBlock` only. */
-  readonly encoder = new HpackEncoder();
+  readonly encoder: HpackEncoder;
   /** Called once when the channel is gone, whoever ended it. */
   onGone: (() => void) | null = null;
   readonly #driver: Driver;
@@ -84,8 +81,9 @@ export class Http2Session implements Core {
   readonly #frame = new f.Frame();
   readonly #streams = new Map<number, Http2Stream>();
   readonly #out: SendQueue;
-  #recent: Int32Array | null = null;
-  #recentAt = 0;
+  readonly #control: ControlFrames;
+  readonly #blocks: BlockWriter;
+  readonly #gathered: GatheredBlock;
   #ch: Chan = 0;
   #prefaceLeft: number;
   #settings = false; // the peer's first SETTINGS are in
@@ -99,16 +97,8 @@ export class Http2Session implements Core {
   #peerMax = ASSUMED_STREAMS;
   #recvWindow = f.DEFAULT_WINDOW_BYTES;
   #consumed = 0;
-  // a header block that goes on in CONTINUATION
-  #block: Uint8Array | null = null;
-  #blockTo = 0;
-  #blockStream = 0;
-  #blockEnd = false;
-  #blockFrames = 0;
-  #opened = 0; // where the block that is written begins
   readonly #idle: Budget;
   readonly #resets: Budget;
-  #unread = 0;
   #heardMs = 0;
   #quietMs = 0; // since when there is no stream
   #pingMs = Infinity; // when an unanswered PING of ours was sent
@@ -127,6 +117,10 @@ export class Http2Session implements Core {
     this.#o = options;
     this.#owner = owner;
     this.#out = new SendQueue(driver);
+    this.#control = new ControlFrames(driver, this.#out);
+    this.#blocks = new BlockWriter(driver);
+    this.encoder = this.#blocks.encoder;
+    this.#gathered = new GatheredBlock(Math.min(options.maxHeadBytes, MAX_BLOCK_BYTES));
     this.#prefaceLeft = options.role === "server" ? f.PREFACE.length : 0;
     this.#ourNext = options.role === "server" ? 2 : 1;
     this.#idle = new Budget(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND, driver.now);
@@ -166,32 +160,12 @@ export class Http2Session implements Core {
    * `encoder` from `out.at` on, then `closeBlock`. Nothing else may be sent in between.
    */
   openBlock(bytes: number): Out {
-    const frames = Math.ceil(bytes / f.DEFAULT_MAX_FRAME_BYTES) + 1;
-    const out = this.#driver.reserve(this.#ch, bytes + frames * f.FRAME_HEADER_BYTES + 16);
-    this.#opened = out.at;
-    out.at = this.encoder.begin(out.buf, out.at + f.FRAME_HEADER_BYTES);
-    return out;
+    return this.#blocks.open(this.#ch, bytes);
   }
 
   /** Sends the block that ends at `to`. */
   closeBlock(stream: Http2Stream, out: Out, to: number, end: boolean): void {
-    const max = f.DEFAULT_MAX_FRAME_BYTES;
-    const start = this.#opened;
-    const from = start + f.FRAME_HEADER_BYTES;
-    const length = to - from;
-    const { buf } = out;
-    const pieces = Math.max(1, Math.ceil(length / max));
-    // the last piece moves first, since each frame's header pushes the rest on
-    for (let i = pieces - 1; i >= 0; i--) {
-      const at = from + i * max;
-      const n = Math.min(max, to - at);
-      if (i > 0) buf.copyWithin(at + i * f.FRAME_HEADER_BYTES, at, at + n);
-      const flags = (i === pieces - 1 ? f.END_HEADERS : 0) | (i === 0 && end ? f.END_STREAM : 0);
-      const type = i === 0 ? f.HEADERS : f.CONTINUATION;
-      f.writeFrameHeader(buf, start + i * (max + f.FRAME_HEADER_BYTES), n, type, flags, stream.id);
-    }
-    const sent = length + pieces * f.FRAME_HEADER_BYTES;
-    if (!this.#driver.commit(this.#ch, sent)) this.#out.full = true;
+    if (!this.#blocks.close(this.#ch, stream.id, out, to, end)) this.#out.full = true;
     if (!end) return;
     stream.localEnded = true;
     this.#ended(stream);
@@ -228,7 +202,7 @@ export class Http2Session implements Core {
   /** Ends both directions at once. Nothing but `onClosed` is told. */
   reset(stream: Http2Stream, code: number): void {
     if (stream.id === 0 || this.#over) return;
-    this.#sendReset(stream.id, code);
+    this.#control.reset(stream.id, code);
     this.#close(stream);
   }
 
@@ -259,7 +233,7 @@ export class Http2Session implements Core {
     this.#draining = true;
     if (this.#o.role === "server") {
       // The peer may have begun streams that we have not seen: the last number is told when it knows.
-      this.#goAway(LAST_STREAM, f.NO_ERROR);
+      this.#control.goAway(LAST_STREAM, f.NO_ERROR);
       this.#ping();
       this.#arm();
     } else this.#maybeDone();
@@ -268,7 +242,7 @@ export class Http2Session implements Core {
   /** Ends the connection at once, telling the peer. Streams hear `onReset`. */
   fail(code: number, why: string): void {
     if (this.#over) return;
-    this.#goAway(this.#peerLast, code);
+    this.#control.goAway(this.#peerLast, code);
     this.#finish(code, why, "error");
     // What still comes in is dropped for a while, so that the reason is not lost to a reset.
     this.#driver.shutdown(this.#ch);
@@ -284,32 +258,13 @@ export class Http2Session implements Core {
     const { now, timers } = this.#driver;
     this.#heardMs = this.#quietMs = now;
     const o = this.#o;
-    const preface = o.role === "client" ? f.PREFACE.length : 0;
-    const out = this.#driver.reserve(ch, preface + 64);
-    const start = out.at;
-    const { buf } = out;
-    let at = start;
-    if (preface > 0) buf.set(f.PREFACE, at);
-    at += preface;
-    const settings: (readonly [number, number])[] = [
+    const more = o.connectionWindowBytes - f.DEFAULT_WINDOW_BYTES;
+    this.#recvWindow += Math.max(0, more);
+    this.#control.open(ch, o.role === "client", [
       [f.INITIAL_WINDOW_SIZE, o.streamWindowBytes],
       [f.MAX_HEADER_LIST_SIZE, o.maxHeadBytes],
-    ];
-    if (o.role === "client") settings.push([f.ENABLE_PUSH, 0]);
-    else settings.push([f.MAX_CONCURRENT_STREAMS, o.maxConcurrentStreams]);
-    at = f.writeFrameHeader(buf, at, settings.length * 6, f.SETTINGS, 0, 0);
-    for (const [id, value] of settings) {
-      buf[at++] = 0;
-      buf[at++] = id;
-      at = f.writeU32(buf, at, value);
-    }
-    const more = o.connectionWindowBytes - f.DEFAULT_WINDOW_BYTES;
-    if (more > 0) {
-      at = f.writeFrameHeader(buf, at, 4, f.WINDOW_UPDATE, 0, 0);
-      at = f.writeU32(buf, at, more);
-      this.#recvWindow += more;
-    }
-    this.#driver.commit(ch, at - start);
+      o.role === "client" ? [f.ENABLE_PUSH, 0] : [f.MAX_CONCURRENT_STREAMS, o.maxConcurrentStreams],
+    ], more);
     timers.arm(this.#slow, now + o.headMs);
     this.#arm();
   }
@@ -340,18 +295,18 @@ export class Http2Session implements Core {
         return to - from;
       }
     }
-    if (at < to || this.#blockStream !== 0) {
+    if (at < to || this.#gathered.stream !== 0) {
       // each frame has its time, all frames of a block have it together
-      if (this.#slow.at === Infinity || (at > from && this.#blockStream === 0)) {
+      if (this.#slow.at === Infinity || (at > from && this.#gathered.stream === 0)) {
         this.#driver.timers.arm(this.#slow, this.#driver.now + this.#o.headMs);
       }
     } else if (this.#acked && this.#slow.at !== Infinity) this.#driver.timers.cancel(this.#slow);
-    if (this.#out.full && this.#unread > MAX_UNREAD_FRAMES) this.#flood("output");
+    if (this.#control.stuffed) this.#flood("output");
     return at - from;
   }
 
   writable(): void {
-    this.#unread = 0;
+    this.#control.read();
     this.#out.full = false;
     if (!this.#over) this.#pump();
   }
@@ -379,8 +334,8 @@ export class Http2Session implements Core {
         : f.PROTOCOL_ERROR;
     }
     const continues = frame.type === f.CONTINUATION;
-    if (this.#blockStream === 0) return continues ? f.PROTOCOL_ERROR : f.NO_ERROR;
-    return continues && frame.stream === this.#blockStream ? f.NO_ERROR : f.PROTOCOL_ERROR;
+    if (this.#gathered.stream === 0) return continues ? f.PROTOCOL_ERROR : f.NO_ERROR;
+    return continues && frame.stream === this.#gathered.stream ? f.NO_ERROR : f.PROTOCOL_ERROR;
   }
 
   #received(frame: f.Frame, buf: Uint8Array): number {
@@ -478,9 +433,7 @@ export class Http2Session implements Core {
     }
     const end = (flags & f.END_STREAM) !== 0;
     if ((flags & f.END_HEADERS) !== 0) return this.#decode(id, end, buf, frame.from, frame.to);
-    this.#blockStream = id;
-    this.#blockEnd = end;
-    this.#blockFrames = this.#blockTo = 0;
+    this.#gathered.begin(id, end);
     return this.#gather(frame, buf);
   }
 
@@ -496,36 +449,21 @@ export class Http2Session implements Core {
   }
 
   #refuse(id: number): void {
-    this.#sendReset(id, f.REFUSED_STREAM);
+    this.#control.reset(id, f.REFUSED_STREAM);
     this.#resetSpent();
   }
 
   #continuation(frame: f.Frame, buf: Uint8Array): number {
     const code = this.#gather(frame, buf);
     if (code !== f.NO_ERROR || (frame.flags & f.END_HEADERS) === 0) return code;
-    const id = this.#blockStream;
-    this.#blockStream = 0;
-    const block = this.#block as Uint8Array;
-    this.#block = null;
-    return this.#decode(id, this.#blockEnd, block, 0, this.#blockTo);
+    const { stream, end, buf: block, length } = this.#gathered;
+    this.#gathered.clear();
+    return this.#decode(stream, end, block, 0, length);
   }
 
   #gather(frame: f.Frame, buf: Uint8Array): number {
-    const n = frame.to - frame.from;
-    if (n === 0) this.#idleFrame(10);
-    const limit = Math.min(this.#o.maxHeadBytes, MAX_BLOCK_BYTES);
-    if (++this.#blockFrames > MAX_BLOCK_FRAMES || this.#blockTo + n > limit) {
-      this.#flood("continuation");
-      return f.NO_ERROR;
-    }
-    const need = this.#blockTo + n;
-    if (this.#block === null || this.#block.length < need) {
-      const grown = new Uint8Array(Math.max(need, 2 * (this.#block?.length ?? 0)));
-      if (this.#block !== null) grown.set(this.#block.subarray(0, this.#blockTo));
-      this.#block = grown;
-    }
-    this.#block.set(buf.subarray(frame.from, frame.to), this.#blockTo);
-    this.#blockTo = need;
+    if (frame.from === frame.to) this.#idleFrame(10);
+    if (!this.#gathered.add(frame, buf)) this.#flood("continuation");
     return f.NO_ERROR;
   }
 
@@ -606,7 +544,7 @@ export class Http2Session implements Core {
         }
       }
     }
-    this.#control(f.SETTINGS, f.ACK, 0, 0, 0);
+    this.#control.ackSettings();
     this.#pump();
     this.#owner.settled();
     return f.NO_ERROR;
@@ -619,10 +557,7 @@ export class Http2Session implements Core {
       return f.NO_ERROR;
     }
     this.#idleFrame(1);
-    const out = this.#driver.reserve(this.#ch, 17);
-    const at = f.writeFrameHeader(out.buf, out.at, 8, f.PING, f.ACK, 0);
-    for (let i = 0; i < 8; i++) out.buf[at + i] = buf[frame.from + i] as number;
-    this.#committed(17);
+    this.#control.pong(buf, frame.from);
     return f.NO_ERROR;
   }
 
@@ -665,14 +600,14 @@ export class Http2Session implements Core {
   #unknown(id: number): number {
     if (this.#isIdle(id)) return f.PROTOCOL_ERROR;
     this.#idleFrame(1);
-    return this.#recent?.includes(id) === true ? f.NO_ERROR : f.STREAM_CLOSED;
+    return this.#control.wasReset(id) ? f.NO_ERROR : f.STREAM_CLOSED;
   }
 
   /** The peer broke a rule on one stream. `unread` bytes of its frame were not passed on. */
   #broke(stream: Http2Stream, code: number, unread: number): number {
     this.#taken(null, unread);
     const { id } = stream;
-    this.#sendReset(id, code);
+    this.#control.reset(id, code);
     // A client that has us reset streams costs as much as one that resets them itself.
     this.#resetSpent();
     if (this.#over) return f.NO_ERROR;
@@ -721,14 +656,14 @@ export class Http2Session implements Core {
     this.#consumed += bytes;
     if (this.#consumed >= this.#o.connectionWindowBytes >>> 1) {
       this.#recvWindow += this.#consumed;
-      this.#control(f.WINDOW_UPDATE, 0, 0, 4, this.#consumed);
+      this.#control.windowUpdate(0, this.#consumed);
       this.#consumed = 0;
     }
     if (stream === null || stream.remoteEnded) return;
     stream.consumed += bytes;
     if (stream.consumed >= this.#o.streamWindowBytes >>> 1) {
       stream.recvWindow += stream.consumed;
-      this.#control(f.WINDOW_UPDATE, 0, stream.id, 4, stream.consumed);
+      this.#control.windowUpdate(stream.id, stream.consumed);
       stream.consumed = 0;
     }
   }
@@ -739,40 +674,8 @@ export class Http2Session implements Core {
     this.#idle.earn(4 * (this.#out.frames - frames));
   }
 
-  // --- control frames out -----------------------------------------------------------------------
-
-  /** A frame of no or one 32-bit number. */
-  #control(type: number, flags: number, id: number, length: number, value: number): void {
-    const out = this.#driver.reserve(this.#ch, f.FRAME_HEADER_BYTES + length);
-    const at = f.writeFrameHeader(out.buf, out.at, length, type, flags, id);
-    if (length === 4) f.writeU32(out.buf, at, value);
-    this.#committed(f.FRAME_HEADER_BYTES + length);
-  }
-
-  #committed(bytes: number): void {
-    this.#unread++;
-    if (!this.#driver.commit(this.#ch, bytes)) this.#out.full = true;
-    else if (!this.#out.full) this.#unread = 0;
-  }
-
-  #sendReset(id: number, code: number): void {
-    this.#recent ??= new Int32Array(RECENT);
-    this.#recent[this.#recentAt++ & (RECENT - 1)] = id;
-    this.#control(f.RST_STREAM, 0, id, 4, code);
-  }
-
-  #goAway(last: number, code: number): void {
-    const out = this.#driver.reserve(this.#ch, 17);
-    const at = f.writeFrameHeader(out.buf, out.at, 8, f.GOAWAY, 0, 0);
-    f.writeU32(out.buf, f.writeU32(out.buf, at, last), code);
-    this.#committed(17);
-  }
-
   #ping(): void {
-    const out = this.#driver.reserve(this.#ch, 17);
-    const at = f.writeFrameHeader(out.buf, out.at, 8, f.PING, 0, 0);
-    out.buf.fill(0x74, at, at + 8);
-    this.#committed(17);
+    this.#control.ping();
     this.#pingMs = this.#driver.now;
   }
 
@@ -796,7 +699,7 @@ export class Http2Session implements Core {
   #late(): void {
     if (this.#over) return;
     const { role } = this.#o;
-    if (this.#settings && !this.#acked && this.#blockStream === 0) {
+    if (this.#settings && !this.#acked && this.#gathered.stream === 0) {
       this.fail(f.SETTINGS_TIMEOUT, "our SETTINGS were not acknowledged in time");
       return;
     }
@@ -848,7 +751,7 @@ export class Http2Session implements Core {
     for (const stream of this.#streams.values()) {
       if (!this.pending(stream) || now - stream.movedMs < o.stallMs) continue;
       this.#owner.flooded("stalled");
-      this.#sendReset(stream.id, f.ENHANCE_YOUR_CALM);
+      this.#control.reset(stream.id, f.ENHANCE_YOUR_CALM);
       stream.onReset(f.ENHANCE_YOUR_CALM, "error");
       this.#close(stream);
       if (this.#over) return;
@@ -860,7 +763,7 @@ export class Http2Session implements Core {
   #drained(): void {
     if (!this.#goneAway) {
       this.#goneAway = true;
-      this.#goAway(this.#peerLast, f.NO_ERROR);
+      this.#control.goAway(this.#peerLast, f.NO_ERROR);
     }
     this.#maybeDone();
   }
@@ -878,7 +781,7 @@ export class Http2Session implements Core {
   #finish(code: number, why: string | null, how: "lost" | "error"): void {
     if (this.#over) return;
     this.#over = true;
-    this.#block = null;
+    this.#gathered.clear();
     this.#driver.timers.cancel(this.#slow);
     this.#driver.timers.cancel(this.#tick);
     for (const stream of this.#streams.values()) {

@@ -1,0 +1,123 @@
+// What bytes of fields may be (RFC 9113 §8.2.1, RFC 9110 §5), and the small loops that read-heads.ts is
+// made of. Knows no message.
+
+import type { Head } from "../../core/head.ts";
+import { MALFORMED } from "../http1/codes.ts";
+
+/** Bits of a byte in `CLASS`. */
+export const LOWER_TOKEN = 1;
+export const VALUE = 2;
+export const TARGET = 4;
+export const AUTHORITY = 8;
+/** Methods are tokens whose letters have case. */
+export const METHOD = 16;
+
+export const CLASS = new Uint8Array(256);
+function allow(bit: number, chars: string): void {
+  for (const c of chars) CLASS[c.charCodeAt(0)] = (CLASS[c.charCodeAt(0)] as number) | bit;
+}
+const LOWER = "0123456789abcdefghijklmnopqrstuvwxyz";
+const UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+allow(LOWER_TOKEN | METHOD, "!#$%&'*+-.^_`|~" + LOWER);
+allow(METHOD, UPPER);
+allow(AUTHORITY, "-._~:[]%" + LOWER + UPPER);
+for (let c = 0; c < 256; c++) {
+  if (c === 9 || (c >= 32 && c !== 127)) CLASS[c] = (CLASS[c] as number) | VALUE;
+  if (c > 32 && c < 127) CLASS[c] = (CLASS[c] as number) | TARGET;
+}
+
+/** A pseudo-header's value, or the cookie that its crumbs make. */
+export interface Part {
+  readonly buf: Uint8Array;
+  length: number;
+  seen: boolean;
+}
+
+/** Room for a value of at most so many bytes. */
+export function part(bytes: number): Part {
+  return { buf: new Uint8Array(bytes), length: 0, seen: false };
+}
+
+/** Keeps a value; `MALFORMED` for a second one, or one that is too long. */
+export function take(into: Part, buf: Uint8Array, from: number, to: number): number {
+  if (into.seen || to - from > into.buf.length) return MALFORMED;
+  into.seen = true;
+  into.length = to - from;
+  for (let i = 0; i < into.length; i++) into.buf[i] = buf[from + i] as number;
+  return 0;
+}
+
+/** Whether a value may not begin or end with the byte (RFC 9113 §8.2.1). */
+export function isSpace(byte: number | undefined): boolean {
+  return byte === 32 || byte === 9;
+}
+
+/** Copies a value to `text` at `at`; the end. */
+export function put(from: Part, text: Uint8Array, at: number): number {
+  for (let i = 0; i < from.length; i++) text[at++] = from.buf[i] as number;
+  return at;
+}
+
+/** Whether all bytes of a value are of a class. */
+export function all(of: Part, bit: number): boolean {
+  return allOf(of.buf, 0, of.length, bit);
+}
+
+/** Whether all bytes of `buf[from..to)` are of a class. */
+export function allOf(buf: Uint8Array, from: number, to: number, bit: number): boolean {
+  for (let i = from; i < to; i++) {
+    if (((CLASS[buf[i] as number] as number) & bit) === 0) return false;
+  }
+  return true;
+}
+
+export function equals(of: Part, text: string): boolean {
+  return of.length === text.length && says(of.buf, 0, text);
+}
+
+/** Whether `buf` has `text` at `at`. */
+export function says(buf: Uint8Array, at: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (buf[at + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Whether `buf[from..to)` is `text`. */
+export function is(buf: Uint8Array, from: number, to: number, text: string): boolean {
+  return to - from === text.length && says(buf, from, text);
+}
+
+/** The decimal number of at most 15 digits that `buf[from..to)` is, or -1. */
+export function decimal(buf: Uint8Array, from: number, to: number): number {
+  if (from === to || to - from > 15) return -1;
+  let n = 0;
+  for (let i = from; i < to; i++) {
+    const digit = (buf[i] as number) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    n = n * 10 + digit;
+  }
+  return n;
+}
+
+/** Notes a field of a head. */
+export function addField(
+  head: Head,
+  nameFrom: number,
+  nameTo: number,
+  from: number,
+  to: number,
+  mark: number,
+): void {
+  const k = head.count * 4;
+  head.spans[k] = nameFrom;
+  head.spans[k + 1] = nameTo;
+  head.spans[k + 2] = from;
+  head.spans[k + 3] = to;
+  head.marks[head.count++] = mark;
+}
+
+/** Writes a line's end; the end. */
+export function crlf(buf: Uint8Array, at: number): number {
+  buf[at] = 13;
+  buf[at + 1] = 10;
+  return at + 2;
+}
