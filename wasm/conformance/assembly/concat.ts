@@ -1,0 +1,11 @@
+// A module that no host takes: it imports a string function that makes new strings.
+
+import { Action, CONTINUE, request } from "@tulle/filter";
+
+@external("wasm:js-string", "concat")
+declare function concat(a: externref, b: externref): externref;
+
+export function onRequest(): Action {
+  request.set("x-out", concat(request.path(), request.path()));
+  return CONTINUE;
+}
