@@ -1,4 +1,5 @@
-// Compiles the filters to filters/build/<name>.wasm with their digests, and the modules of the tests.
+// Compiles the filters to filters/build/<name>.wasm with their digests, and the modules of tests and
+// conformance suite.
 // With names, only those filters. `--check` compiles and compares with what is committed, byte by
 // byte, and changes nothing.
 
@@ -12,8 +13,11 @@ import { createCompiler } from "../src/cli/filter-compiler.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const builds = join(root, "filters/build");
-const sources = join(root, "wasm/fixtures/assembly");
-const fixtures = join(root, "test/wasm/fixtures");
+/** Single sources, and where their modules go. */
+const MODULES: readonly (readonly [sources: string, modules: string])[] = [
+  ["wasm/fixtures/assembly", "test/wasm/fixtures"],
+  ["wasm/conformance/assembly", "wasm/conformance/modules"],
+];
 /** Filters that also get a second build, which replaces the first while requests run. */
 const SECOND_BUILDS: Readonly<Record<string, string>> = {
   "header-modifier": "v2",
@@ -78,8 +82,11 @@ for (const name of folders) {
 }
 await put(digestFile, new TextEncoder().encode(JSON.stringify(digests, null, 2) + "\n"));
 if (names.length === 0) {
-  for (const file of (await readdir(sources)).sort()) {
-    await build(join(sources, file), join(fixtures, file.replace(/\.ts$/, ".wasm")), "");
+  for (const [sources, modules] of MODULES) {
+    for (const file of (await readdir(join(root, sources))).sort()) {
+      const to = join(root, modules, file.replace(/\.ts$/, ".wasm"));
+      await build(join(root, sources, file), to, "");
+    }
   }
 }
 if (wrong > 0) process.exitCode = 1;

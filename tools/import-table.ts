@@ -165,6 +165,13 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     hint: "the host knows core's interfaces and the ABI",
   },
   {
+    files: "wasm/conformance/",
+    mayImport: ["wasm/conformance/"],
+    packages: [],
+    runtime: false,
+    hint: "the suite knows no host: what plays it lies in test/",
+  },
+  {
     files: "wasm/abi.ts",
     mayImport: [],
     packages: [],
@@ -241,6 +248,8 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
  * reason says which.
  */
 export const LONG_FILES: Readonly<Record<string, string>> = {
+  "src/proxy/http2/session.ts":
+    "one connection's state: what each frame may do depends on what all others did",
   "src/runtime/net-driver.ts":
     "the driver's whole contract: every call of the seam and every event of a socket change one state",
 };
@@ -248,8 +257,6 @@ export const LONG_FILES: Readonly<Record<string, string>> = {
 /** The row of a file, or null when the table forgot it. */
 export function rowOf(path: string): ImportRow | null {
   return IMPORT_TABLE.find((row) => fits(path, row.files)) ?? null;
-  "src/proxy/http2/session.ts":
-    "one connection's state: what each frame may do depends on what all others did",
 }
 
 /** Whether `path` is the file `pattern`, or lies in the folder `pattern` (which then ends in `/`). */

@@ -67,14 +67,28 @@ for (const name of ["retry", "route-metrics", "header-modifier"]) {
   });
 }
 
-test("the modules of the tests are what their sources compile to", async () => {
-  const folder = join(root, "wasm/fixtures/assembly");
-  for (const file of readdirSync(folder)) {
-    const result = await compiler.compile(join(folder, file));
-    assert.not("errors" in result, file);
-    const committed = moduleBytes(`fixtures/${file.replace(".ts", "")}`);
-    if ("wasm" in result) assert.equal(result.wasm, committed, file);
-  }
+for (
+  const [what, sources, modules] of [
+    ["the tests", "wasm/fixtures/assembly", "test/wasm/fixtures"],
+    ["the conformance suite", "wasm/conformance/assembly", "wasm/conformance/modules"],
+  ] as const
+) {
+  test(`the modules of ${what} are what their sources compile to`, async () => {
+    for (const file of readdirSync(join(root, sources))) {
+      const result = await compiler.compile(join(root, sources, file));
+      assert.not("errors" in result, file);
+      const committed = readFileSync(join(root, modules, file.replace(".ts", ".wasm")));
+      if ("wasm" in result) assert.equal(result.wasm, new Uint8Array(committed), file);
+    }
+  });
+}
+
+test("a constant value of several lines is refused where it stands", async () => {
+  const source = HEAD + "export function onRequest(): Action {\n" +
+    '  request.set("x-out", "a\\r\\nb: c");\n  return CONTINUE;\n}\n';
+  assert.equal(await errors(source), [
+    'index.ts:3:3: the value of "x-out" must be one line of text',
+  ]);
 });
 
 test("a useful filter is fifteen lines", async () => {

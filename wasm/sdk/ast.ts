@@ -139,6 +139,11 @@ export function at(node: Node, message: string): string {
   return `${source.normalizedPath}:${line}:${source.columnAt()}: ${message}`;
 }
 
+/** UTF-8 bytes of a literal, one code unit each. */
+export function byteString(literal: string): string {
+  return Array.from(new TextEncoder().encode(literal), (b) => String.fromCharCode(b)).join("");
+}
+
 function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && "kind" in value && "range" in value;
 }

@@ -71,6 +71,7 @@ export class ManifestBuilder {
 
   /** The index of a constant edit; equal ones are one. */
   edit(head: HeadName, op: ManifestEdit["op"], name: string, value: string): number {
+    if (/[\0\r\n]/.test(value)) throw new Error(`the value of "${name}" must be one line of text`);
     const header = this.writes(head, name);
     const same = this.#edits.findIndex((e) =>
       e.head === head && e.op === op && e.header === header && e.value === value

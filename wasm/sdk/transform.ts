@@ -11,6 +11,7 @@ import {
 } from "../abi.ts";
 import {
   at,
+  byteString,
   type Call,
   type CompilerApi,
   type FunctionDeclaration,
@@ -37,11 +38,6 @@ import { layMetric } from "./metric.ts";
 
 /** Unless `tickEvery` says otherwise. */
 const DEFAULT_TICK_MS = 1000;
-
-/** UTF-8 bytes of a literal, one code unit each. */
-function byteString(literal: string): string {
-  return Array.from(new TextEncoder().encode(literal), (b) => String.fromCharCode(b)).join("");
-}
 
 /** One file's state while it is walked. */
 interface File {

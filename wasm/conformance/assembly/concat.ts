@@ -1,3 +1,5 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // A module that no host takes: it imports a string function that makes new strings.
 
 import { Action, CONTINUE, request } from "@tulle/filter";

@@ -1,3 +1,5 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // The heads of requests and responses, as the header x-do asks for; and what a host must stop.
 
 import {

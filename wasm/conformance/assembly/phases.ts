@@ -1,9 +1,29 @@
 // The phases around a request and beside it, and what is counted in them.
 
 import {
-  Action, chooseEndpoint, CONNECT_FAILED, connection, CONTINUE, counter, DENY, endpointLabel, gauge,
-  histogram, is, NEUTRAL, NO_RETRY, request, Retry, retry, setAttemptTimeout, startsWith,
-  STATUS_CLASSES, statusClass, tickEvery, trailers, TIMED_OUT,
+  Action,
+  chooseEndpoint,
+  CONNECT_FAILED,
+  connection,
+  CONTINUE,
+  counter,
+  DENY,
+  endpointLabel,
+  gauge,
+  histogram,
+  is,
+  NEUTRAL,
+  NO_RETRY,
+  request,
+  Retry,
+  retry,
+  setAttemptTimeout,
+  startsWith,
+  STATUS_CLASSES,
+  statusClass,
+  tickEvery,
+  TIMED_OUT,
+  trailers,
 } from "@tulle/filter";
 
 tickEvery(100);

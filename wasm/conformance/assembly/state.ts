@@ -1,3 +1,5 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // State of the proxy, time, chance, the log, copies of texts.
 
 import {

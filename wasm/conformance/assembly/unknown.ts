@@ -1,3 +1,5 @@
+// deno-fmt-ignore-file -- the formatter drops decorators of functions
+
 // A module that no host takes: it imports what the ABI does not have.
 
 import { Action } from "@tulle/filter";
