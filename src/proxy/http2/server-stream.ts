@@ -16,6 +16,7 @@ import {
   PROTOCOL_ERROR,
 } from "./frames.ts";
 import type { FieldSink } from "./hpack.ts";
+import { ORIG_PROTO } from "./orig-proto.ts";
 import { headReader } from "./read-heads.ts";
 import type { Http2Server } from "./server.ts";
 import { Http2Stream, type ResetHow } from "./stream.ts";
@@ -63,6 +64,7 @@ export class ServerStream extends Http2Stream implements Reply {
   begin(server: Http2Server): void {
     this.#server = server;
     this.#x.conn = server.conn;
+    this.#x.request.major = 2; // a request that was upgraded left it at 1
     this.#reply = AWAITED;
     this.#begun =
       this.#closed =
@@ -211,7 +213,9 @@ export class ServerStream extends Http2Stream implements Reply {
     }
     this.duplex = false;
     // Without trailers to come, the length says where END_STREAM belongs. (HTTP/1's are chunked.)
-    this.#left = head.bodyLength >= 0 && head.major === 1 ? head.bodyLength : -1;
+    // A head that ended HTTP/2's own response ends this one too: gRPC tells that apart.
+    this.#left = head.bodyLength === 0 || head.major === 1 ? Math.max(-1, head.bodyLength) : -1;
+    if (x.request.major === 1) head.set(ORIG_PROTO, head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1");
     this.#writeHead(head, this.#left === 0 || x.request.isHead);
   }
 
