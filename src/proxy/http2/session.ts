@@ -243,7 +243,7 @@ export class Http2Session implements Core {
   fail(code: number, why: string): void {
     if (this.#over) return;
     this.#control.goAway(this.#peerLast, code);
-    this.#finish(code, why, "error");
+    this.#finish(code, why, code === f.NO_ERROR ? "lost" : "error");
     // What still comes in is dropped for a while, so that the reason is not lost to a reset.
     this.#driver.shutdown(this.#ch);
     this.#driver.resume(this.#ch);
@@ -635,13 +635,14 @@ export class Http2Session implements Core {
     this.#streams.delete(id);
     this.#out.forget(stream);
     const unread = stream.owed + stream.heldTo;
+    const orderly = stream.localEnded && stream.remoteTold;
     stream.held = new Uint8Array(0);
     stream.heldTo = 0;
     stream.id = 0;
     stream.onClosed();
     if (this.#over) return;
     if (unread > 0) this.#taken(null, unread);
-    this.#resets.earn(0.5);
+    if (orderly) this.#resets.earn(1);
     if (this.#streams.size === 0) {
       this.#quietMs = this.#driver.now;
       this.#arm();
@@ -752,7 +753,7 @@ export class Http2Session implements Core {
       if (!this.pending(stream) || now - stream.movedMs < o.stallMs) continue;
       this.#owner.flooded("stalled");
       this.#control.reset(stream.id, f.ENHANCE_YOUR_CALM);
-      stream.onReset(f.ENHANCE_YOUR_CALM, "error");
+      stream.onReset(f.ENHANCE_YOUR_CALM, "lost");
       this.#close(stream);
       if (this.#over) return;
     }
