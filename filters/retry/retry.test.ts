@@ -19,6 +19,22 @@ test("retry repeats a POST only when nothing was sent", async () => {
   assert.ok(filter.outcome({ error: "connect" }).retry);
 });
 
+test("retry waits no longer than maxBackoffMs", async () => {
+  const filter = await open({ backoffMs: 100, maxBackoffMs: 150, maxRetries: 9, jitter: 0 });
+  filter.request({ method: "GET" });
+  assert.is(filter.outcome({ status: 503 }).delayMs, 100);
+  assert.is(filter.outcome({ status: 503 }).delayMs, 150);
+  assert.is(filter.outcome({ status: 503 }).delayMs, 150);
+});
+
+test("retry bounds each attempt but the last", async () => {
+  const filter = await open({ maxRetries: 1, attemptTimeoutMs: 50 });
+  filter.request({ method: "GET" });
+  assert.is(filter.attempt({}).timeoutMs, 50);
+  assert.ok(filter.outcome({ error: "timeout" }).retry);
+  assert.is(filter.attempt({}).timeoutMs, 0);
+});
+
 test("retry stays below a thousand instructions", async () => {
   const filter = await open();
   filter.request({ method: "TRACE" });

@@ -30,6 +30,7 @@ import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-ma
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
 import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
+import { retryFromWire, retryToWire } from "./retry-policy.ts";
 import { required, WireError } from "./wire-error.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 
@@ -76,6 +77,7 @@ function httpRouteToWire(route: Route, policy: ClientPolicy): HttpRoute {
           : { case: "firstAvailable", value: { backends: [{ backend }] } },
       }),
       timeouts: route.timeoutMs === 0 ? undefined : { request: durationToWire(route.timeoutMs) },
+      ...(route.retry === null ? {} : { retry: retryToWire(route.retry) }),
       filterChain: filtersToWire(route.filters),
     })],
   });
@@ -129,7 +131,8 @@ function backendToWire(policy: ClientPolicy): Backend | null {
  *
  * Raises a `WireError` for what breaks the reference's rules of validity, and for what would be
  * carried out wrongly here: built-in filters, query matches, routes to several backends. gRPC is read
- * as HTTP, TLS as opaque. Retries are read as «retryable»; which statuses is for a filter to say.
+ * as HTTP, TLS as opaque. A gRPC rule's retries are those of connections: which of
+ * its codes failed is not seen.
  */
 export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
   const origin = policyOrigin(wire);
@@ -234,7 +237,11 @@ function httpRules(routes: readonly HttpRoute[], field: string): TargetedRule[] 
         hosts: route.hosts,
         matches: rule.matches.map((m, k) => httpMatchFromWire(m, `${at}.matches[${k}]`)),
         filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retryable: (rule.retry?.maxRetries ?? 0) > 0,
+        retry: retryFromWire(
+          rule.retry,
+          rule.retry?.conditions?.statusRanges ?? [],
+          `${at}.retry`,
+        ),
         timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
         field: `${field}[${i}]`,
         target: targetFromWire(rule.backends?.kind, `${at}.backends`),
@@ -253,7 +260,7 @@ function grpcRules(routes: readonly GrpcRoute[], field: string): TargetedRule[] 
         hosts: route.hosts,
         matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
         filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retryable: (rule.retry?.maxRetries ?? 0) > 0,
+        retry: retryFromWire(rule.retry, [], `${at}.retry`),
         timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
         field: `${field}[${i}]`,
         target: targetFromWire(rule.backends?.kind, `${at}.backends`),

@@ -2,7 +2,7 @@
 // of precedence, so that the first that holds is the one that the reference would take.
 
 import type { FilterRef } from "../core/filter.ts";
-import type { RequestMatch, Route } from "../model/route.ts";
+import type { RequestMatch, Route, RouteRetry } from "../model/route.ts";
 import type { HostMatch } from "./gen/http_route_pb.ts";
 import type { Metadata } from "./gen/meta_pb.ts";
 import { compareRanks, hostMatchFromWire, MATCH_ALL, type RankedMatch } from "./http-match.ts";
@@ -18,7 +18,7 @@ export interface FlatRule {
   readonly hosts: readonly HostMatch[];
   readonly matches: readonly RankedMatch[];
   readonly filters: readonly FilterRef[];
-  readonly retryable: boolean;
+  readonly retry: RouteRetry | null;
   readonly timeoutMs: number;
   /** Path of the route in its message. */
   readonly field: string;
@@ -45,7 +45,7 @@ export function routesOf(rules: readonly FlatRule[]): readonly Route[] {
             match: host === null ? match : both(host.match, match),
             responseClasses: [],
             labels: {},
-            retryable: rule.retryable,
+            retry: rule.retry,
             timeoutMs: rule.timeoutMs,
             filters: rule.filters,
           },

@@ -5,6 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Origin, Profile } from "../model/profile.ts";
 import {
   DEFAULT_RETRY_BUDGET,
+  PROFILE_RETRY,
   type ResponseClass,
   type RetryBudget,
   type Route,
@@ -69,7 +70,7 @@ function routeToWire(route: Route): MessageInitShape<typeof RouteSchema> {
       isFailure: c.isFailure,
     })),
     metricsLabels: { ...route.labels },
-    isRetryable: route.retryable,
+    isRetryable: route.retry !== null,
     ...(route.timeoutMs === 0 ? {} : { timeout: durationToWire(route.timeoutMs) }),
     ...(filterChain === undefined ? {} : { filterChain }),
   };
@@ -120,7 +121,7 @@ function routeFromWire(
       }))
     ),
     labels: { ...wire.metricsLabels },
-    retryable: wire.isRetryable && hasBudget,
+    retry: wire.isRetryable && hasBudget ? PROFILE_RETRY : null,
     timeoutMs: wire.timeout === undefined ? 0 : durationFromWire(wire.timeout, `${field}.timeout`),
     filters,
   };

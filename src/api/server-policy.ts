@@ -159,7 +159,7 @@ export const DEFAULT_ROUTE: Route = {
   match: MATCH_ALL,
   responseClasses: [],
   labels: {},
-  retryable: false,
+  retry: null,
   timeoutMs: 0,
   filters: [],
 };
@@ -174,7 +174,7 @@ function httpRoutes(routes: readonly HttpRoute[], field: string): readonly Route
         hosts: route.hosts,
         matches: rule.matches.map((m, k) => httpMatchFromWire(m, `${at}.matches[${k}]`)),
         filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retryable: false,
+        retry: null,
         timeoutMs: 0,
         field: `${field}[${i}]`,
       };
@@ -192,7 +192,7 @@ function grpcRoutes(routes: readonly GrpcRoute[], field: string): readonly Route
         hosts: route.hosts,
         matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
         filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retryable: false,
+        retry: null,
         timeoutMs: 0,
         field: `${field}[${i}]`,
       };

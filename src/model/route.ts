@@ -44,12 +44,35 @@ export interface Route {
   readonly responseClasses: readonly ResponseClass[];
   /** ServiceProfile labels, `route` among them; exported with the prefix `rt_`. */
   readonly labels: Readonly<Record<string, string>>;
-  readonly retryable: boolean;
+  /** What the wire asks for without naming a filter; null: nothing. Filters that decide come first. */
+  readonly retry: RouteRetry | null;
   /** Until the response head; 0: none. */
   readonly timeoutMs: number;
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
 }
+
+/** Retries that are part of the wire API. The standard retry filter decides them. */
+export interface RouteRetry {
+  /** Statuses that are tried again; null: those that the route's classes call failures. */
+  readonly statuses: readonly StatusRange[] | null;
+  /** After the first attempt. */
+  readonly maxRetries: number;
+  /** How long an attempt may take to its head, but for the last one; 0: as long as the request. */
+  readonly attemptTimeoutMs: number;
+  readonly backoff: { readonly minMs: number; readonly maxMs: number; readonly jitter: number };
+}
+
+/**
+ * What `isRetryable` of a ServiceProfile means: every failure of any method, as far as the budget
+ * goes. Linkerd retries at once and without end; here a short pause spares an endpoint that just failed.
+ */
+export const PROFILE_RETRY: RouteRetry = {
+  statuses: null,
+  maxRetries: 10,
+  attemptTimeoutMs: 0,
+  backoff: { minMs: 5, maxMs: 100, jitter: 0.5 },
+};
 
 /** How many retries may be added to a destination's traffic. */
 export interface RetryBudget {

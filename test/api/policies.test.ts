@@ -15,7 +15,13 @@ import { serverPolicyFromWire, serverPolicyToWire } from "../../src/api/server-p
 import type { WireError } from "../../src/api/wire-error.ts";
 import type { ServerPolicy } from "../../src/model/policy.ts";
 import type { ClientPolicy, Profile } from "../../src/model/profile.ts";
-import { DEFAULT_RETRY_BUDGET, matches, type Route } from "../../src/model/route.ts";
+import {
+  DEFAULT_RETRY_BUDGET,
+  matches,
+  PROFILE_RETRY,
+  type Route,
+  type RouteRetry,
+} from "../../src/model/route.ts";
 
 const FILTER: FilterRef = {
   name: "headers",
@@ -38,7 +44,7 @@ const ROUTE: Route = {
   },
   responseClasses: [{ match: { kind: "status", range: { min: 500, max: 599 } }, isFailure: true }],
   labels: { route: "GET /items" },
-  retryable: true,
+  retry: PROFILE_RETRY,
   timeoutMs: 4000,
   filters: [FILTER],
 };
@@ -52,7 +58,7 @@ const PROFILE: Profile = {
     labels: { route: "rest" },
     match: { kind: "any", of: [{ kind: "not", of: { kind: "method", method: "PUT" } }] },
     responseClasses: [],
-    retryable: false,
+    retry: null,
     timeoutMs: 0,
     filters: [],
   }],
@@ -107,9 +113,33 @@ test("a profile without a valid budget is not retried", () => {
     const wire = profileToWire({ ...PROFILE, budget: budget ?? DEFAULT_RETRY_BUDGET });
     if (budget === undefined) wire.retryBudget = undefined;
     const read = profileFromWire(wire, () => {});
-    assert.not(read.routes[0]?.retryable);
+    assert.is(read.routes[0]?.retry, null);
     assert.equal(read.budget, DEFAULT_RETRY_BUDGET);
   }
+});
+
+test("retries of a policy's route come back from the wire, cut to what the filter takes", () => {
+  const retry: RouteRetry = {
+    statuses: [{ min: 500, max: 503 }, { min: 429, max: 429 }],
+    maxRetries: 3,
+    attemptTimeoutMs: 250,
+    backoff: { minMs: 25, maxMs: 250, jitter: 0.3 },
+  };
+  const policy = { ...POLICY, routes: [{ ...POLICY.routes[0]!, retry }] };
+  assert.equal(clientPolicyFromWire(clientPolicyToWire(policy, 10_000)).routes[0]?.retry, retry);
+
+  const wire = clientPolicyToWire(policy, 10_000);
+  assert.ok(wire.protocol?.kind.case === "detect");
+  const { retry: message } = wire.protocol.kind.value.http1!.routes[0]!.rules[0]!;
+  message!.maxRetries = 1000;
+  message!.backoff = undefined;
+  message!.conditions = undefined;
+  const read = clientPolicyFromWire(wire).routes[0]?.retry;
+  assert.is(read?.maxRetries, 10);
+  assert.equal(read?.statuses, [], "without conditions no status is tried again");
+  assert.equal(read?.backoff, { minMs: 25, maxMs: 250, jitter: 1 });
+  message!.maxRetries = 0;
+  assert.is(clientPolicyFromWire(wire).routes[0]?.retry, null);
 });
 
 test("a profile with a filter chain that cannot be read is refused as a whole", () => {
@@ -128,7 +158,7 @@ const POLICY: ClientPolicy = {
     match: MATCH_ALL,
     responseClasses: [],
     labels: {},
-    retryable: false,
+    retry: null,
     timeoutMs: 0,
     filters: [FILTER],
   }],

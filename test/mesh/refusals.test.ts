@@ -31,7 +31,9 @@ test.before(async () => {
         ...service("catalogue", `${NET}.103`, { catalogue: CATALOGUE.ip }),
         ...service("gone", `${NET}.104`, { gone: GONE.ip }),
         ...service("hasty", `${NET}.105`, { catalogue: CATALOGUE.ip }),
-        profile("hasty", { retryRatio: 0, minRetriesPerSecond: 0, ttl: "10s" }, "200ms"),
+        profile("hasty", { retryRatio: 0, minRetriesPerSecond: 0, ttl: "10s" }, {
+          timeout: "200ms",
+        }),
       ),
       "empty.yaml": yaml(...service("empty", `${NET}.106`, {})),
     },

@@ -19,11 +19,12 @@ const AT_ONCE = 10;
 const GENEROUS = { retryRatio: 1, minRetriesPerSecond: 100, ttl: "10s" };
 
 /**
- * Three Services over the same failing replica: with the filter, without it, and with the filter but
- * hardly a budget.
+ * Four Services over the same failing replica: with the filter, without it, with the filter but hardly
+ * a budget, and without it but with a ServiceProfile that calls its one route retryable.
  */
 const WITH = "with.shop.svc.cluster.local:8080";
 const WITHOUT = "without.shop.svc.cluster.local:8080";
+const MARKED = "marked.shop.svc.cluster.local:8080";
 const SCARCE = "scarce.shop.svc.cluster.local:8080";
 
 let mesh: TestMesh;
@@ -51,9 +52,11 @@ test.before(async () => {
         pod("bad", BAD.ip, "catalogue"),
         ...service("with", `${NET}.103`, both),
         ...service("without", `${NET}.104`, both),
+        ...service("marked", `${NET}.106`, both),
         ...service("scarce", `${NET}.105`, { bad: BAD.ip }),
         profile("with", GENEROUS),
-        profile("without", GENEROUS),
+        profile("without", GENEROUS, { isRetryable: false }),
+        profile("marked", GENEROUS),
         profile("scarce", { retryRatio: 0.1, minRetriesPerSecond: 1, ttl: "10s" }),
       ),
       "filters.yaml": yaml(retry("retry", "with"), retry("retry-scarce", "scarce")),
@@ -124,6 +127,23 @@ test("with the filter the caller sees success, and the failing replica its hits"
   assert.is(of("route_retryable_total", {}), failed);
   const { filters } = await mesh.stats(WEB);
   assert.ok(filters.find((f) => f.name === "retry")!.calls >= REQUESTS + failed);
+});
+
+test("a route that its ServiceProfile calls retryable is retried without a filter, for any method", async () => {
+  for (const method of ["GET", "POST"]) {
+    const statuses = await askMany(MARKED, { method, ...(method === "GET" ? {} : { body: "1" }) });
+    assert.ok(statuses.every((s) => s === 200), `${method}: ${statuses}`);
+  }
+  const failed = count(hits, (h) => h.failed);
+  assert.ok(failed > 0, "the failing replica was asked");
+  const samples = await mesh.metrics(WEB);
+  const of = (name: string, labels: Record<string, string>) =>
+    sum(samples, name, { dst: MARKED, ...labels });
+  assert.is(of("route_response_total", { classification: "success" }), 2 * REQUESTS);
+  assert.is(of("route_actual_response_total", { classification: "failure" }), failed);
+  assert.is(of("route_retryable_total", {}), failed);
+  const { filters } = await mesh.stats(WEB);
+  assert.ok(filters.some((f) => f.name === "standard-retry" && f.calls > 0));
 });
 
 test("a body is sent again as it was", async () => {

@@ -41,7 +41,7 @@ export function route(more: Partial<Route> = {}): Route {
     match: { kind: "path-prefix", prefix: "/" },
     responseClasses: [],
     labels: { route: "default" },
-    retryable: false,
+    retry: null,
     timeoutMs: 0,
     filters: [],
     ...more,

@@ -42,7 +42,7 @@ export function worldFunctions(plan: FilterPlan, at: Situation, world: World, gu
     },
     set_attempt_timeout: (ms: number) => {
       during(PHASE_REQUEST | PHASE_ATTEMPT, "the attempt's time-out is set before it begins");
-      exchange().attemptTimeoutMs = timeout(ms);
+      exchange().attemptTimeoutMs = ms === 0 ? 0 : timeout(ms);
     },
     choose_endpoint: (label: unknown, value: unknown, strict: number) => {
       during(PHASE_REQUEST | PHASE_ATTEMPT, "an endpoint is chosen before an attempt begins");

@@ -1,4 +1,5 @@
-// Retry: decides after each attempt whether there is another, and after how long.
+// Retry: decides after each attempt whether there is another, and after how long; and how long an
+// attempt may take while another can follow.
 
 import {
   config,
@@ -11,11 +12,14 @@ import {
   request,
   Retry,
   retry,
+  setAttemptTimeout,
 } from "@tulle/filter";
 
 const statuses = config.statuses("statuses", "502-504");
 const maxRetries = config.int("maxRetries", 2, 0, 10);
 const backoffMs = config.int("backoffMs", 10, 0, 10000);
+const maxBackoffMs = config.int("maxBackoffMs", 10000, 0, 10000);
+const attemptTimeoutMs = config.int("attemptTimeoutMs", 0, 0, 600000);
 const jitter = config.number("jitter", 0.5, 0, 1);
 const anyMethod = config.flag("anyMethod", false);
 
@@ -25,6 +29,11 @@ const decided = counter({
   help: "Retries asked for, by what went wrong with the attempt",
   labels: { reason: ["connect", "reset", "status", "timeout"] },
 });
+
+/** The last attempt has all the time that is left. */
+export function onAttempt(attempt: i32): void {
+  if (attemptTimeoutMs > 0) setAttemptTimeout(attempt < maxRetries ? attemptTimeoutMs : 0);
+}
 
 export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
   if (attempt >= maxRetries) return NEUTRAL;
@@ -40,9 +49,10 @@ export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
   return retry(delay(attempt));
 }
 
-/** Doubles with each attempt, and is spread so that clients do not return together. */
+/** Doubles with each attempt up to the bound, and is spread so that clients do not return together. */
 function delay(attempt: i32): i32 {
-  const base = <f64> backoffMs * <f64> (1 << attempt);
+  const doubled = <f64> backoffMs * <f64> (1 << attempt);
+  const base = doubled < <f64> maxBackoffMs ? doubled : <f64> maxBackoffMs;
   return <i32> (base * (1 - jitter * random()));
 }
 

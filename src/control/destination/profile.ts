@@ -156,7 +156,7 @@ function routesOf(mesh: Mesh, service: ServiceRow, row: ServiceProfileRow): read
     match: { kind: "all", of: [] },
     responseClasses: [],
     labels: {},
-    retryable: false,
+    retry: null,
     timeoutMs: 0,
     filters: everywhere,
   }];

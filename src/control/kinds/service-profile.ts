@@ -4,10 +4,12 @@ import { compileRegex } from "../../api/regex.ts";
 import { errorText } from "../../core/errors.ts";
 import {
   DEFAULT_RETRY_BUDGET,
+  PROFILE_RETRY,
   type RequestMatch,
   type ResponseClass,
   type ResponseMatch,
   type RetryBudget,
+  type RouteRetry,
 } from "../../model/route.ts";
 import type { Field } from "../field.ts";
 import { parsePorts, type PortSet } from "../ports.ts";
@@ -30,7 +32,7 @@ export interface ProfileRoute {
   readonly name: string;
   readonly match: RequestMatch;
   readonly responseClasses: readonly ResponseClass[];
-  readonly retryable: boolean;
+  readonly retry: RouteRetry | null;
   /** 0: none. */
   readonly timeoutMs: number;
 }
@@ -65,7 +67,7 @@ function readRoute(route: Field): ProfileRoute {
       match: readResponseMatch(c.at("condition"), 0),
       isFailure: c.at("isFailure").boolOr(false),
     })),
-    retryable: route.at("isRetryable").boolOr(false),
+    retry: route.at("isRetryable").boolOr(false) ? PROFILE_RETRY : null,
     timeoutMs: timeout.isAbsent ? 0 : readDurationMs(timeout),
   };
 }

@@ -114,7 +114,7 @@ export const DEFAULT_ROUTE: Route = {
   match: { kind: "all", of: [] },
   responseClasses: [],
   labels: {},
-  retryable: false,
+  retry: null,
   timeoutMs: 0,
   filters: [],
 };

@@ -14,6 +14,7 @@ import { latin1 } from "../../core/intern.ts";
 import type { Logger } from "../../core/log.ts";
 import type { SignatureCheck } from "../../core/signature.ts";
 import type { ModuleSource } from "./modules.ts";
+import { NO_STANDARD_MODULES, type StandardModules } from "./standard-filters.ts";
 
 /** Different filters, or the same with different settings, that one proxy loads. */
 export const MAX_FILTERS = 1000;
@@ -67,6 +68,8 @@ interface Entry extends LoadedFilter {
 export interface FilterStoreOptions {
   readonly engine: FilterEngine;
   readonly modules: ModuleSource;
+  /** Modules that came with the proxy: neither fetched nor signed. */
+  readonly standard?: StandardModules;
   /** Null: modules need no signature. */
   readonly signatures?: SignatureCheck | null;
   readonly clock: Clock;
@@ -79,6 +82,7 @@ export class FilterStore {
   readonly engine: FilterEngine;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly standard: StandardModules;
   readonly #modules: ModuleSource;
   readonly #signatures: SignatureCheck | null;
   readonly #random: () => number;
@@ -90,6 +94,7 @@ export class FilterStore {
     this.engine = o.engine;
     this.clock = o.clock;
     this.log = o.log;
+    this.standard = o.standard ?? NO_STANDARD_MODULES;
     this.#modules = o.modules;
     this.#signatures = o.signatures ?? null;
     this.#random = o.random;
@@ -217,9 +222,7 @@ export class FilterStore {
     });
     try {
       const work = async () => {
-        // before a byte of it is fetched: what nobody trusted signed is never looked at
-        await this.#signatures?.(ref.sha256, ref.signature);
-        const module = await this.#modules(ref, call.signal);
+        const module = this.#carried(ref) ?? await this.#fetch(ref, call.signal);
         return await this.engine.prepare(module, ref);
       };
       return await Promise.race([work(), aborted]);
@@ -228,6 +231,17 @@ export class FilterStore {
       stopped.removeEventListener("abort", stop);
       aborted.catch(() => {});
     }
+  }
+
+  #carried({ sha256 }: FilterRef): Uint8Array | null {
+    const { retry } = this.standard;
+    return retry?.sha256 === sha256 ? retry.bytes : null;
+  }
+
+  async #fetch(ref: FilterRef, signal: AbortSignal): Promise<Uint8Array> {
+    // before a byte of it is fetched: what nobody trusted signed is never looked at
+    await this.#signatures?.(ref.sha256, ref.signature);
+    return await this.#modules(ref, signal);
   }
 
   #tell(entry: Entry): void {

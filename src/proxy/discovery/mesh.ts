@@ -25,6 +25,7 @@ import { createModuleSource, type ModuleCache } from "./modules.ts";
 import { resolveAddr, resolveAuthority } from "./names.ts";
 import { InboundPort } from "./port.ts";
 import { fixedView } from "./shared.ts";
+import type { StandardModules } from "./standard-filters.ts";
 import type { StreamStats } from "./stream.ts";
 import { type StreamMethod, Streams } from "./streams.ts";
 import { OutboundTarget } from "./target.ts";
@@ -45,6 +46,8 @@ export interface MeshDiscoveryOptions {
   readonly engine: FilterEngine;
   /** Null: modules need no signature. */
   readonly signatures?: SignatureCheck | null;
+  /** Modules that came with the proxy; none unless set. */
+  readonly standard?: StandardModules;
   /** Null: modules are fetched anew by each process. */
   readonly moduleCache: ModuleCache | null;
   readonly clock: Clock;

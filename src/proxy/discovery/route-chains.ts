@@ -9,6 +9,7 @@ import { NO_FILTERS } from "../../core/filter.ts";
 import type { Route } from "../../model/route.ts";
 import type { RouteSnapshot } from "./discovery.ts";
 import type { FilterStatus, FilterStore, FilterUse, LoadedFilter } from "./filters.ts";
+import { type StandardFilter, standardFilters } from "./standard-filters.ts";
 
 /** A route and all that runs for it, in order: the server's filters before the route's own. */
 export interface RoutePlan {
@@ -31,6 +32,13 @@ interface Placed {
   readonly slots: readonly Slot[];
 }
 
+/** A plan, and uses of its filters: those that it names, then the proxy's own that it may need. */
+interface Wanted {
+  readonly plan: RoutePlan;
+  readonly uses: readonly FilterUse[];
+  readonly standard: readonly (StandardFilter & { readonly use: FilterUse })[];
+}
+
 /** One target's routes. */
 export class RouteChains {
   /** Null until the first set is ready. Identical routes with identical filters keep their chain. */
@@ -38,7 +46,7 @@ export class RouteChains {
   readonly #store: FilterStore;
   readonly #changed: () => void;
   readonly #endReport: () => void;
-  #wanted: readonly { readonly plan: RoutePlan; readonly uses: readonly FilterUse[] }[] = [];
+  #wanted: readonly Wanted[] = [];
   #placed: readonly Placed[] = [];
   /** Uses that keep older versions alive while they serve. */
   #held = new Map<LoadedFilter, FilterUse>();
@@ -56,11 +64,14 @@ export class RouteChains {
   /** Takes a new set. `changed` may be called before this returns. */
   set(plans: readonly RoutePlan[]): void {
     const before = this.#wanted;
+    const use = (ref: FilterRef) => this.#store.use(ref, () => this.#place());
     this.#wanted = plans.map((plan) => ({
       plan,
-      uses: plan.filters.map((ref) => this.#store.use(ref, () => this.#place())),
+      uses: plan.filters.map(use),
+      standard: standardFilters(plan.route, this.#store.standard)
+        .map((s) => ({ ...s, use: use(s.ref) })),
     }));
-    for (const { uses } of before) uses.forEach((u) => u.release());
+    release(before);
     if (this.routes === null && this.#waiting === null) {
       this.#waiting = this.#store.clock.after(FIRST_WAIT_MS, () => {
         this.#waiting = null;
@@ -75,7 +86,7 @@ export class RouteChains {
     this.#waiting?.();
     this.#waiting = null;
     this.#endReport();
-    for (const { uses } of this.#wanted) uses.forEach((u) => u.release());
+    release(this.#wanted);
     for (const use of this.#held.values()) use.release();
     this.#wanted = [];
     this.#placed = [];
@@ -84,12 +95,17 @@ export class RouteChains {
 
   /** Replaces `routes`, unless a filter is still loading for the first time. */
   #place(): void {
-    const loading = this.#wanted.some((w) => w.uses.some((u) => u.filter.state === "loading"));
+    const loading = this.#wanted.some((w) => usesOf(w).some((u) => u.filter.state === "loading"));
     if (loading && (this.routes !== null || this.#patient)) return;
-    const placed = this.#wanted.map(({ plan, uses }): Placed => ({
-      plan,
-      slots: uses.map((wanted) => ({ wanted, serving: this.#servingFor(plan.route, wanted) })),
-    }));
+    const placed = this.#wanted.map(({ plan, uses, standard }): Placed => {
+      const slot = (wanted: FilterUse) => ({
+        wanted,
+        serving: this.#servingFor(plan.route, wanted),
+      });
+      const named = uses.map(slot);
+      const ours = standard.filter((s) => !named.some((n) => hasHook(n, s.unlessHook)));
+      return { plan, slots: [...named, ...ours.map((s) => slot(s.use))] };
+    });
     const chains = new Map<string, FilterChain>();
     let routes: RouteSnapshot[];
     try {
@@ -153,9 +169,17 @@ export class RouteChains {
     this.#held = held;
   }
 
+  /** The proxy's own filters that did not give way. */
+  #placedOf(plan: RoutePlan, standard: Wanted["standard"]): readonly FilterUse[] {
+    const slots = this.#placed.find((p) => p.plan === plan)?.slots ?? [];
+    return standard.map((s) => s.use).filter((use) => slots.some((s) => s.wanted === use));
+  }
+
   #status(): readonly FilterStatus[] {
-    return this.#wanted.flatMap(({ plan, uses }) =>
-      uses.map(({ filter: { ref, state, lastError } }): FilterStatus => ({
+    return this.#wanted.flatMap(({ plan, uses, standard }) =>
+      [...uses, ...this.#placedOf(plan, standard)].map((
+        { filter: { ref, state, lastError } },
+      ): FilterStatus => ({
         name: ref.name,
         wantedSha256: ref.sha256,
         servingSha256: this.#running(ref.name, (p) => p.plan.route.name === plan.route.name)
@@ -166,6 +190,18 @@ export class RouteChains {
       }))
     );
   }
+}
+
+function usesOf({ uses, standard }: Wanted): readonly FilterUse[] {
+  return standard.length === 0 ? uses : [...uses, ...standard.map((s) => s.use)];
+}
+
+function release(wanted: readonly Wanted[]): void {
+  for (const one of wanted) usesOf(one).forEach((u) => u.release());
+}
+
+function hasHook({ serving }: Slot, hook: string): boolean {
+  return serving?.prepared?.info.hooks.includes(hook) ?? false;
 }
 
 function unloaded(slot: Slot): UnloadedFilter {

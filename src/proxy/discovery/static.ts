@@ -23,7 +23,7 @@ export function createStaticDiscovery(o: StaticDiscoveryOptions): Discovery {
     match: { kind: "path-prefix", prefix: "/" },
     responseClasses: [],
     labels: { route: "default" },
-    retryable: false,
+    retry: null,
     timeoutMs: 0,
     filters: o.filters,
   };

@@ -8,6 +8,7 @@ import { Counters } from "../../../src/control/counters.ts";
 import { destinationService } from "../../../src/control/destination/destination-service.ts";
 import type { Mesh } from "../../../src/control/mesh.ts";
 import type { EndpointSet } from "../../../src/model/endpoint.ts";
+import { PROFILE_RETRY } from "../../../src/model/route.ts";
 import { apply, filterRef, meshOf, pod, resource, SERVICE } from "../support/mesh-fixture.ts";
 import { type Reading, reading } from "../support/streams.ts";
 
@@ -243,7 +244,7 @@ test("GetProfile sends whole profiles, and nothing when nothing changed", async 
   const [route] = profile.routes;
   assert.is(profile.routes.length, 1);
   assert.equal(route?.labels, { route: "GET /x" });
-  assert.ok(route?.retryable);
+  assert.equal(route?.retry, PROFILE_RETRY);
   assert.is(route?.timeoutMs, 250);
   assert.equal(route?.responseClasses, [
     { match: { kind: "status", range: { min: 500, max: 500 } }, isFailure: true },

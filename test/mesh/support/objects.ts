@@ -142,14 +142,14 @@ export function allow(
 export function profile(
   serviceName: string,
   budget: { retryRatio: number; minRetriesPerSecond: number; ttl: string },
-  timeout = "8s",
+  { isRetryable = true, timeout = "8s" } = {},
 ): KubeObject {
   return {
     apiVersion: "linkerd.io/v1alpha2",
     kind: "ServiceProfile",
     metadata: { name: `${serviceName}.${NAMESPACE}.svc.cluster.local`, namespace: NAMESPACE },
     spec: {
-      routes: [{ name: "all", condition: { pathRegex: "/.*" }, isRetryable: true, timeout }],
+      routes: [{ name: "all", condition: { pathRegex: "/.*" }, isRetryable, timeout }],
       retryBudget: budget,
     },
   };

@@ -23,6 +23,8 @@ export class FakeEngine implements FilterEngine {
   /** Settles before a preparation ends; replaced by tests that need a slow one. */
   gate: Promise<void> = Promise.resolve();
   chains = 0;
+  /** Hooks in the manifests of modules, by the filter's name; none unless set. */
+  hooks: Readonly<Record<string, readonly string[]>> = {};
   /** Preparations that compute a digest now, outside the event loop. */
   busy = 0;
   readonly #texts = new Map<string, string>();
@@ -42,7 +44,7 @@ export class FakeEngine implements FilterEngine {
         abi: "tulle_abi_1",
         sha256: ref.sha256,
         size: ref.size,
-        hooks: [],
+        hooks: this.hooks[ref.name] ?? [],
         headersRead: [],
         headersWritten: [],
         metrics: [],

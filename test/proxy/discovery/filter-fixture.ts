@@ -11,12 +11,20 @@ import {
   type ModuleCache,
   type ModuleSource,
 } from "../../../src/proxy/discovery/modules.ts";
+import {
+  NO_STANDARD_MODULES,
+  type StandardModules,
+} from "../../../src/proxy/discovery/standard-filters.ts";
 import { RouteChains } from "../../../src/proxy/discovery/route-chains.ts";
 import { FakeClock, settle as settleOnce } from "../../support/fake-clock.ts";
 import { FakeControl } from "./fake-control.ts";
 import { FakeEngine, type NamedChain } from "./fake-engine.ts";
 
-export function setUp(cache: ModuleCache | null = null, signatures: SignatureCheck | null = null) {
+export function setUp(
+  cache: ModuleCache | null = null,
+  signatures: SignatureCheck | null = null,
+  standard: StandardModules = NO_STANDARD_MODULES,
+) {
   const control = new FakeControl();
   const clock = new FakeClock();
   const engine = new FakeEngine();
@@ -27,7 +35,15 @@ export function setUp(cache: ModuleCache | null = null, signatures: SignatureChe
     return source(ref, signal).finally(() => fetching--);
   };
   const log = SILENT;
-  const store = new FilterStore({ engine, modules, signatures, clock, random: () => 0.5, log });
+  const store = new FilterStore({
+    engine,
+    modules,
+    standard,
+    signatures,
+    clock,
+    random: () => 0.5,
+    log,
+  });
   const all: RouteChains[] = [];
   /** A target: its routes, and how often they were replaced. */
   const target = () => {
@@ -73,7 +89,7 @@ export async function advance(clock: FakeClock, ms: number): Promise<void> {
 }
 
 export const plan = (name: string, ...filters: FilterRef[]) => ({
-  route: { name, filters } as unknown as Route,
+  route: { name, retry: null, filters } as unknown as Route,
   filters,
 });
 export const parts = (chains: RouteChains) =>

@@ -97,7 +97,7 @@ export const route = (name: string, more: Partial<Route> = {}): Route => ({
   match: { kind: "path-prefix", prefix: "/" },
   responseClasses: [],
   labels: {},
-  retryable: false,
+  retry: null,
   timeoutMs: 0,
   filters: [],
   ...more,

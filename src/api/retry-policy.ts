@@ -1,0 +1,72 @@
+// Retries of a policy's rule ↔ outbound.proto `HttpRoute.Retry` and `GrpcRoute.Retry`. The values are
+// cut to what `filters/retry` takes, which carries them out.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { RouteRetry } from "../model/route.ts";
+import { durationFromWire, durationToWire } from "./duration.ts";
+import type { HttpRoute_Retry as WireRetry, HttpRoute_RetrySchema } from "./gen/outbound_pb.ts";
+import { WireError } from "./wire-error.ts";
+
+/** The reference's, where a message leaves them out. */
+const DEFAULT_BACKOFF = { minMs: 25, maxMs: 250, jitter: 1 };
+
+/** Bounds of `filters/retry`. */
+const MAX_RETRIES = 10;
+const MAX_BACKOFF_MS = 10_000;
+const MAX_ATTEMPT_MS = 600_000;
+const MAX_STATUS_RANGES = 64;
+
+/** What the reference's controller sends. */
+const RETRY_REQUEST_BYTES = 64 * 1024;
+
+/** Null: no retries. What is over the bounds of the standard filter is cut to them. */
+export function retryFromWire(
+  wire: Pick<WireRetry, "maxRetries" | "timeout" | "backoff"> | undefined,
+  ranges: readonly { readonly start: number; readonly end: number }[],
+  field: string,
+): RouteRetry | null {
+  if (wire === undefined || wire.maxRetries === 0) return null;
+  const ms = (d: Duration | undefined, name: string, absent: number, max: number) =>
+    Math.min(max, d === undefined ? absent : durationFromWire(d, `${field}.${name}`));
+  const { backoff } = wire;
+  const jitter = backoff?.jitterRatio ?? DEFAULT_BACKOFF.jitter;
+  if (!(jitter >= 0)) throw new WireError(`${field}.backoff.jitter_ratio`, `is ${jitter}`);
+  const { minBackoff, maxBackoff } = backoff ?? {};
+  const minMs = ms(minBackoff, "backoff.min_backoff", DEFAULT_BACKOFF.minMs, MAX_BACKOFF_MS);
+  const maxMs = ms(maxBackoff, "backoff.max_backoff", DEFAULT_BACKOFF.maxMs, MAX_BACKOFF_MS);
+  return {
+    statuses: ranges.slice(0, MAX_STATUS_RANGES).map(({ start, end }) => {
+      if (start > end) throw new WireError(`${field}.conditions`, `has the range ${start}-${end}`);
+      return { min: Math.max(start, 100), max: Math.min(end, 599) };
+    }).filter(({ min, max }) => min <= max),
+    maxRetries: Math.min(wire.maxRetries, MAX_RETRIES),
+    attemptTimeoutMs: ms(wire.timeout, "timeout", 0, MAX_ATTEMPT_MS),
+    backoff: {
+      minMs,
+      maxMs: Math.max(minMs, maxMs),
+      // The wire's float is not exactly what was written.
+      jitter: Number(Math.min(jitter, 1).toPrecision(7)),
+    },
+  };
+}
+
+/** The message; a policy of the profile kind, whose statuses are its classes, has no other form. */
+export function retryToWire(
+  { statuses, ...retry }: RouteRetry,
+): MessageInitShape<typeof HttpRoute_RetrySchema> {
+  const { minMs, maxMs, jitter } = retry.backoff;
+  return {
+    maxRetries: retry.maxRetries,
+    maxRequestBytes: RETRY_REQUEST_BYTES,
+    ...(statuses === null || statuses.length === 0
+      ? {}
+      : { conditions: { statusRanges: statuses.map((r) => ({ start: r.min, end: r.max })) } }),
+    ...(retry.attemptTimeoutMs === 0 ? {} : { timeout: durationToWire(retry.attemptTimeoutMs) }),
+    backoff: {
+      minBackoff: durationToWire(minMs),
+      maxBackoff: durationToWire(maxMs),
+      jitterRatio: jitter,
+    },
+  };
+}
