@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { ENTRIES } from "../tools/build.ts";
+import { TESTING_TYPES } from "../tools/build-types.ts";
 import { skip } from "./support/skip.ts";
 import { type TempDir, tempDir } from "./support/temp-dir.ts";
 
@@ -66,6 +67,14 @@ async function install(tarball: string, at: TempDir): Promise<string | null> {
   return `npm cannot reach its registry (${code[1]})`;
 }
 
+/** What the checkout's tsc says of a file there, by the strictest rules. */
+async function typeErrors(at: TempDir, file: string): Promise<string> {
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  const flags = ["--strict", "--noEmit", "--module", "preserve", "--target", "es2024"];
+  const { stdout, stderr } = await outside("node", [tsc, ...flags, file], at.path);
+  return stdout + stderr;
+}
+
 const of = suite("the package");
 const state: { packed: Packed | null; folders: TempDir[] } = { packed: null, folders: [] };
 
@@ -91,6 +100,7 @@ of("contains what it needs and nothing else", async () => {
       "bin/tulle.js",
       "dist/THIRD-PARTY.txt",
       "dist/dashboard/index.html",
+      TESTING_TYPES,
       ...bundles,
     ]
   ) {
@@ -143,6 +153,19 @@ of("installs elsewhere without scripts, and runs there", async () => {
   assert.match(await filter("build"), /gate\.wasm {2}\d+ bytes/);
   assert.match(await filter("test"), /1 passed, 0 failed/);
   assert.match(await filter("inspect", "filters/build/gate.wasm"), "a proxy loads it");
+  // the types of the harness, with nothing installed but the package
+  assert.is(await typeErrors(at, "filters/gate/gate.test.ts"), "");
+  await writeFile(
+    at.join("wrong.test.ts"),
+    `import { assert, loadFilter, test } from "tulle/testing";
+test("wrong", async () => {
+  const filter = await loadFilter("filters/gate", { confg: {} });
+  assert.is(filter.request({ path: 7 }).verdikt, "continue");
+});
+`,
+  );
+  const wrong = await typeErrors(at, "wrong.test.ts");
+  for (const name of ["confg", "number", "verdikt"]) assert.match(wrong, name);
   const mesh = ["--net", "127.89", "--admin", "127.0.0.1:0", "--duration", "2s"];
   assert.match(await filter("dev", "gate", ...mesh), "gate runs in front of catalogue");
   await filter("sign", "filters/build/gate.wasm", "--new-key", "me");

@@ -6,6 +6,7 @@ import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Metafile } from "esbuild";
+import { buildTypes } from "./build-types.ts";
 
 /** What is bundled: the bundle's path in dist/ without `.js`, and its entry. As in src/cli/entries.ts. */
 export const ENTRIES: Readonly<Record<string, string>> = {
@@ -46,6 +47,7 @@ export async function buildPackage(root: string): Promise<{ path: string; bytes:
   });
   // Read by the control plane beside its bundle.
   await cp(join(root, "src/dashboard"), join(dist, "dashboard"), { recursive: true });
+  await buildTypes(root);
   await writeFile(join(dist, "THIRD-PARTY.txt"), await notices(root, metafile));
   const files = Object.keys(ENTRIES).map((out) => join(dist, `${out}.js`));
   return await Promise.all(
