@@ -56,7 +56,8 @@ async function pack(into: TempDir): Promise<Packed> {
 
 /** Null when it is installed; else why the registry could not be asked. */
 async function install(tarball: string, at: TempDir): Promise<string | null> {
-  await writeFile(at.join("package.json"), '{ "name": "elsewhere", "private": true }');
+  // as npm init makes it
+  await writeFile(at.join("package.json"), '{ "name": "elsewhere", "type": "commonjs" }');
   const flags = ["--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
   const done = await outside("npm", ["install", ...flags, tarball], at.path);
   if (done.code === 0) return null;

@@ -163,6 +163,12 @@ export async function readModule(path: string): Promise<Uint8Array> {
   } catch (e) {
     if (e instanceof CliError) throw e;
     const code = (e as { code?: unknown }).code;
+    if (code === "EISDIR") {
+      throw new CliError(`${path} is a folder, not a module`, {
+        hint: "tulle filter build makes modules, in filters/build",
+        cause: e,
+      });
+    }
     const why = code === "ENOENT" ? "does not exist" : `cannot be read: ${errorText(e)}`;
     throw new CliError(`${path} ${why}`, { cause: e });
   }

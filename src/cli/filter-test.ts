@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { entryPath, PACKAGE_ROOT } from "./entries.ts";
@@ -113,10 +113,15 @@ function argumentsFor(path: string): readonly string[] {
     const flags = existsSync(config) ? [`--config=${config}`] : [];
     return ["run", "-A", "--no-lock", ...flags, `--import-map=${map}`, path];
   }
+  // a test is a module, also where the project's package.json says nothing, or commonjs, as npm init does
+  const project = pathToFileURL(`${dirname(path)}/`).href;
   const hook = `import { registerHooks } from "node:module";
-registerHooks({ resolve: (name, context, next) => name === "tulle/testing"
-  ? { url: ${JSON.stringify(harness)}, shortCircuit: true }
-  : next(name, context) });`;
+registerHooks({ resolve: (name, context, next) => {
+  if (name === "tulle/testing") return { url: ${JSON.stringify(harness)}, shortCircuit: true };
+  const found = next(name, context);
+  const isTest = found.url.startsWith(${JSON.stringify(project)}) && found.url.endsWith(".ts");
+  return isTest ? { ...found, format: "module-typescript" } : found;
+} });`;
   const flags = ["--disable-warning=ExperimentalWarning"];
   return [...flags, `--import=data:text/javascript,${encodeURIComponent(hook)}`, path];
 }

@@ -19,6 +19,7 @@ async function tulle(...argv: string[]) {
 
 test("a new filter builds and passes its test at once", async () => {
   await using dir = await tempDir("filter-new");
+  await writeFile(dir.join("package.json"), '{ "type": "commonjs" }'); // as npm init makes it
   const filters = dir.join("filters");
   const made = await tulle("new", "gate", "--filters", filters);
   assert.is(made.status, 0, made.err);
@@ -159,6 +160,15 @@ export function onRequest(): Action {
   assert.match((await tulle("inspect", wasm)).out, /refused: .* at \S*index\.ts:3:\d+/);
   assert.is((await tulle("inspect", wasm, "--at", "line 3")).status, 2);
   assert.match((await tulle("inspect", wasm, "--at", "3")).err, /Byte 3 of .* is in no function/);
+});
+
+test("what is no module is told as what it is", async () => {
+  await using dir = await tempDir("filter-inspect");
+  assert.match(
+    (await tulle("inspect", dir.path)).err,
+    /is a folder, not a module\n {2}tulle filter build/,
+  );
+  assert.match((await tulle("inspect", dir.join("no.wasm"))).err, /no\.wasm does not exist/);
 });
 
 test("inspect says why a proxy would refuse a module, and where", async () => {
