@@ -41,7 +41,7 @@ export function createStaticDiscovery(o: StaticDiscoveryOptions): Discovery {
   };
   const policy: ServerPolicy = {
     origin: { group: "", kind: "default", namespace: "", name: "static", port: 0 },
-    protocol: "http1",
+    protocol: "detect",
     detectMs: 10_000,
     authorizations: [{
       origin: { group: "", kind: "default", namespace: "", name: "static", port: 0 },

@@ -3,6 +3,7 @@
 
 import type { Chan, ChanError, Core, Driver, Peer } from "../../core/driver.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
+import type { Client } from "../../model/policy.ts";
 import { NO_FILTERS } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
 import { Http1Server } from "../http1/server.ts";
@@ -121,8 +122,8 @@ export class Inbound {
       case "grpc":
         return this.#served(ch, port, conn, peer, "http2");
     }
-    // `tulle proxy` was told what its target speaks, whatever clients do.
-    const httpOnly = (this.#o.protocol ?? "same") !== "same";
+    // The policy says so, or `tulle proxy` was told what its target speaks, whatever clients do.
+    const httpOnly = policy?.protocol === "http1" || (this.#o.protocol ?? "same") !== "same";
     return new Detect(this.#o.driver, {
       detectMs: policy?.detectMs ?? DETECT_MS,
       earlyMs: EARLY_MS,
@@ -144,6 +145,7 @@ export class Inbound {
 
   /** The way to the application, for a client that the policy allows as it is. */
   #early(ch: Chan, port: InboundPort, conn: ConnInfo): EarlyForward | null {
+    if (port.decide(clientOf(conn))?.authorization == null) return null;
     const made = this.#forwarding(ch, port, conn);
     return typeof made === "string" ? null : made;
   }
@@ -156,11 +158,7 @@ export class Inbound {
   /** Opaque bytes, or why not. */
   #forwarding(ch: Chan, port: InboundPort, conn: ConnInfo): Forward | string {
     const { metrics, driver } = this.#o;
-    const client = {
-      ip: conn.remote.ip,
-      meshed: conn.tls !== null,
-      identity: conn.tls?.identity ?? null,
-    };
+    const client = clientOf(conn);
     const decision = port.decide(client);
     if (decision?.authorization == null) {
       metrics.count(metrics.tcpAuthzDeny, decision?.labels ?? {});
@@ -203,6 +201,14 @@ export class Inbound {
     }
     this.#ports.clear();
   }
+}
+
+function clientOf(conn: ConnInfo): Client {
+  return {
+    ip: conn.remote.ip,
+    meshed: conn.tls !== null,
+    identity: conn.tls?.identity ?? null,
+  };
 }
 
 /** Reads the transport header, then hands the channel to what it asks for. */

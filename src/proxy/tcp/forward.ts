@@ -58,11 +58,7 @@ export class Forward implements Core {
         this.#driver.shutdown(this.#near);
       },
       closed: (_far, why) => {
-        if (this.#lost !== null) {
-          const lost = this.#lost;
-          this.discard("far");
-          return lost();
-        }
+        if (this.#lost !== null) return this.#loseEarly("far");
         this.#finish(why === null ? null : `the application: ${why.message}`, "far");
       },
     });
@@ -93,6 +89,12 @@ export class Forward implements Core {
     this.#spoke = this.#lost = null;
     if (gone === "none") this.#driver.close(this.#far, "flush");
     this.#events.ended(null);
+  }
+
+  #loseEarly(gone: "far" | "none"): void {
+    const lost = this.#lost;
+    this.discard(gone);
+    lost?.();
   }
 
   #tellSpoke(): void {
@@ -134,6 +136,7 @@ export class Forward implements Core {
 
   /** Ends both sides at once, for a policy that changed. */
   terminate(why: string): void {
+    if (this.#lost !== null) return this.#loseEarly("none");
     this.#finish(why, "none");
   }
 
