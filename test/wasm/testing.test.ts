@@ -17,7 +17,7 @@ async function failure(work: () => Promise<unknown>): Promise<string> {
 
 test("loadFilter() compiles a folder and runs its hooks", async () => {
   const filter = await loadFilter(at("filters/retry"), { config: { backoffMs: 100, jitter: 0 } });
-  assert.equal(filter.info.hooks, ["outcome"]);
+  assert.ok(filter.info.hooks.includes("outcome"));
   const sent = filter.request({ method: "GET", path: "/a?b=1", headers: { "x-a": ["1", "2"] } });
   assert.is(sent.verdict, "continue");
   assert.is(sent.path, "/a?b=1");
