@@ -11,6 +11,7 @@ import { parseSignature, type SignatureCheck } from "../core/signature.ts";
 import { sha256Hex } from "../../wasm/host/digest.ts";
 import { signatureCheck } from "../../wasm/host/signature.ts";
 import { positionText } from "../../wasm/host/source-map.ts";
+import { availableCpus } from "../runtime/workers.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
 import { entryPath } from "./entries.ts";
@@ -24,6 +25,8 @@ const MAX_CONFIG_BYTES = 64 * 1024;
 const MAX_KEY_BYTES = 64 * 1024;
 const MAX_FILTERS = 32;
 const MAX_TARGETS = 1024;
+/** Allowed on any machine, so that several can be tried on a small one. */
+const MAX_SURE_WORKERS = 4;
 
 /** Runs one proxy with what the command line says, without a control plane. */
 export const proxyCommand: Command = {
@@ -48,7 +51,7 @@ export const proxyCommand: Command = {
     {
       name: "--upstream-protocol",
       value: "http1|http2|same",
-      summary: "What is spoken to the targets (same as the client)",
+      summary: "What is spoken to the targets; same: as the client does",
     },
     {
       name: "--identity",
@@ -57,6 +60,11 @@ export const proxyCommand: Command = {
     },
     { name: "--require-id", value: "NAME", summary: "The identity that the other side must have" },
     { name: "--inbound", summary: "Run the inbound stack instead of the outbound one" },
+    {
+      name: "--workers",
+      value: "N",
+      summary: "Serve with so many threads, at most one for each CPU (1)",
+    },
   ],
   notes: [
     "Example: tulle proxy --listen 127.0.0.1:9000 --to 127.0.0.1:8080 --filter retry.wasm",
@@ -118,6 +126,7 @@ export async function staticOptions(flags: Flags): Promise<StaticOptions> {
     identityDir,
     requireId,
     inbound: flags.has("--inbound"),
+    workers: workers(flags.text("--workers")),
   };
 }
 
@@ -138,6 +147,17 @@ function address(flag: string, text: string): SocketAddr {
 function protocol(text: string): "http1" | "http2" | "same" {
   if (text === "http1" || text === "http2" || text === "same") return text;
   throw usageError(`--upstream-protocol ${quote(text)} is not one of http1, http2, same`);
+}
+
+function workers(text: string | null): number {
+  if (text === null) return 1;
+  const cpus = availableCpus();
+  const most = Math.max(cpus, MAX_SURE_WORKERS);
+  if (/^[1-9][0-9]{0,3}$/.test(text) && Number(text) <= most) return Number(text);
+  throw usageError(
+    `--workers ${quote(text)} is not a number from 1 to ${most}`,
+    `This machine has ${cpus} CPUs; more threads than that serve no faster`,
+  );
 }
 
 async function checkFolder(path: string): Promise<void> {
