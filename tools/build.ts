@@ -12,6 +12,7 @@ import { buildTypes } from "./build-types.ts";
 export const ENTRIES: Readonly<Record<string, string>> = {
   "cli": "src/cli/main.ts",
   "proxy": "src/proxy/main.ts",
+  "worker": "src/proxy/worker.ts",
   "control": "src/control/main.ts",
   "tether": "src/runtime/tether.ts",
   "testing": "wasm/sdk/testing.ts",

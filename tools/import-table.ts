@@ -66,7 +66,7 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: true,
     hint: "the runtime knows core only; what it serves is handed to it",
   },
-  ...["main", "static", "thread"].map((file): ImportRow => ({
+  ...["main", "static", "thread", "threads", "worker"].map((file): ImportRow => ({
     files: `src/proxy/${file}.ts`,
     mayImport: [
       "src/core/",

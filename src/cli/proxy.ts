@@ -11,7 +11,6 @@ import { parseSignature, type SignatureCheck } from "../core/signature.ts";
 import { sha256Hex } from "../../wasm/host/digest.ts";
 import { signatureCheck } from "../../wasm/host/signature.ts";
 import { positionText } from "../../wasm/host/source-map.ts";
-import { availableCpus } from "../runtime/workers.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
 import { entryPath } from "./entries.ts";
@@ -25,8 +24,8 @@ const MAX_CONFIG_BYTES = 64 * 1024;
 const MAX_KEY_BYTES = 64 * 1024;
 const MAX_FILTERS = 32;
 const MAX_TARGETS = 1024;
-/** Allowed on any machine, so that several can be tried on a small one. */
-const MAX_SURE_WORKERS = 4;
+/** More than the CPUs of a machine serve no faster. */
+const MAX_WORKERS = 64;
 
 /** Runs one proxy with what the command line says, without a control plane. */
 export const proxyCommand: Command = {
@@ -63,7 +62,7 @@ export const proxyCommand: Command = {
     {
       name: "--workers",
       value: "N",
-      summary: "Serve with so many threads, at most one for each CPU (1)",
+      summary: "Serve with so many threads (1, the process's own)",
     },
   ],
   notes: [
@@ -151,13 +150,8 @@ function protocol(text: string): "http1" | "http2" | "same" {
 
 function workers(text: string | null): number {
   if (text === null) return 1;
-  const cpus = availableCpus();
-  const most = Math.max(cpus, MAX_SURE_WORKERS);
-  if (/^[1-9][0-9]{0,3}$/.test(text) && Number(text) <= most) return Number(text);
-  throw usageError(
-    `--workers ${quote(text)} is not a number from 1 to ${most}`,
-    `This machine has ${cpus} CPUs; more threads than that serve no faster`,
-  );
+  if (/^[1-9][0-9]?$/.test(text) && Number(text) <= MAX_WORKERS) return Number(text);
+  throw usageError(`--workers ${quote(text)} is not a number from 1 to ${MAX_WORKERS}`);
 }
 
 async function checkFolder(path: string): Promise<void> {

@@ -3,25 +3,26 @@
 
 import { Hono } from "hono";
 import { compress } from "hono/compress";
-import type { FilterSeries, FilterStats } from "../core/filter.ts";
 import { type AdminOperations, adminOperations } from "./admin-operations.ts";
+import type { FilterStatus } from "./discovery/filters.ts";
 import { exposition, formatFor, FORMATS } from "./exposition.ts";
+import { filterReport, hostSeries } from "./filter-series.ts";
 import type { ProxyMetrics } from "./metrics.ts";
-import type { EndpointState } from "./outbound/endpoint.ts";
-import type { Targets } from "./outbound/targets.ts";
+import type { PlaneReport } from "./report.ts";
 
 /** What the admin server shows. */
 export interface AdminSources {
   /** The pod's name; empty for a proxy without a control plane. */
   readonly pod: string;
+  /** Of this thread; `report` has them too. */
   readonly metrics: ProxyMetrics;
-  readonly targets: Targets | null;
+  /** Everything at this moment, over all threads. */
+  report(): Promise<PlaneReport>;
   /** True once listeners serve: with identity, after the first certificate. */
   ready(): boolean;
-  filterSeries(): readonly FilterSeries[];
-  filterStats(): readonly (FilterStats & { readonly state: string })[];
+  /** What each route wants and runs; null: without a control plane, all that was given runs. */
+  filterStatus(): readonly FilterStatus[] | null;
   process(): { readonly rssBytes: number; readonly cpuSeconds: number };
-  now(): number;
   /** None for a proxy without a control plane, which ends with its terminal. */
   readonly operations?: AdminOperations;
 }
@@ -31,45 +32,35 @@ export function createProxyAdmin(s: AdminSources): Hono {
   const app = new Hono();
   app.get("/live", (c) => c.text("live\n"));
   app.get("/ready", (c) => s.ready() ? c.text("ready\n") : c.text("not ready\n", 503));
-  app.get("/metrics", compress({ encoding: "gzip", contentTypeFilter: () => true }), (c) => {
-    const { sheet, processMemory, processCpu } = s.metrics;
+  app.get("/metrics", compress({ encoding: "gzip", contentTypeFilter: () => true }), async (c) => {
+    const { sheet: own, processMemory, processCpu } = s.metrics;
     const { rssBytes, cpuSeconds } = s.process();
-    sheet.set(sheet.cell(processMemory, {}), rssBytes);
-    sheet.set(sheet.cell(processCpu, {}), cpuSeconds);
+    own.set(own.cell(processMemory, {}), rssBytes);
+    own.set(own.cell(processCpu, {}), cpuSeconds);
+    const { sheet, filterSeries, filterStats } = await s.report();
     const format = formatFor(c.req.header("accept"));
-    return c.body(exposition(sheet, s.filterSeries(), format), 200, {
-      "content-type": FORMATS[format],
-    });
+    const series = [...filterSeries, ...hostSeries(filterStats, s.filterStatus() ?? [])];
+    return c.body(exposition(sheet, series, format), 200, { "content-type": FORMATS[format] });
   });
-  app.get("/tulle/stats.json", (c) => c.json(stats(s)));
+  app.get("/tulle/stats.json", async (c) => c.json(stats(s, await s.report())));
   if (s.operations !== undefined) app.route("/", adminOperations(s.operations));
   app.notFound((c) => c.text("not found: try /metrics, /ready, /live or /tulle/stats.json\n", 404));
   return app;
 }
 
-function stats(s: AdminSources) {
-  const now = s.now();
+function stats(s: AdminSources, report: PlaneReport) {
+  const { mtlsConnections, plaintextConnections, endpoints, filterStats } = report;
+  const status = s.filterStatus();
   return {
     proxy: {
       pod: s.pod,
       rssMiB: Math.round(s.process().rssBytes / 1024 / 1024 * 10) / 10,
-      mtlsConnections: s.metrics.mtlsConnections,
-      plaintextConnections: s.metrics.plaintextConnections,
+      mtlsConnections,
+      plaintextConnections,
     },
-    endpoints: [...s.targets?.all() ?? []].flatMap((target) =>
-      target.endpoints.map((e) => endpoint(target.snapshot?.authority ?? "", e, now))
-    ),
-    filters: s.filterStats(),
-  };
-}
-
-function endpoint(authority: string, state: EndpointState, now: number) {
-  return {
-    authority,
-    addr: state.name,
-    weight: state.endpoint.weight,
-    ewmaMs: Math.round(state.ewma.estimate(now) * 100) / 100,
-    pending: state.ewma.pending,
-    state: state.isEjected(now) ? "ejected" : state.isAway(now) ? "unreachable" : "ready",
+    endpoints,
+    filters: status === null
+      ? filterStats.map((one) => ({ ...one, state: "serving" }))
+      : filterReport(filterStats, status),
   };
 }

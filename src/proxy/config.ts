@@ -11,6 +11,7 @@ import {
   logConfig,
   refuseOtherIdentities,
 } from "./config/control.ts";
+import { type CoresConfig, coresConfig } from "./config/cores.ts";
 import { inboundConfig, outboundConfig } from "./config/directions.ts";
 import { EnvReader } from "./config/reader.ts";
 import {
@@ -163,6 +164,8 @@ export interface ProxyConfig {
     readonly minRefreshMs: number;
     readonly maxRefreshMs: number;
   };
+  /** How many threads serve. */
+  readonly cores: CoresConfig;
   readonly log: { readonly filter: string; readonly level: LogLevel; readonly format: LogFormat };
   readonly metricsRetainIdleMs: number;
   readonly shutdownGraceMs: number;
@@ -249,6 +252,7 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
     },
     policy: { svc: control("LINKERD2_PROXY_POLICY_SVC"), workload, clusterNetworks },
     identity: { svc: control("LINKERD2_PROXY_IDENTITY_SVC"), ...identityConfig(read) },
+    cores: coresConfig(read),
     log: logConfig(read),
     metricsRetainIdleMs: read.get(
       "LINKERD2_PROXY_METRICS_RETAIN_IDLE",

@@ -4,8 +4,9 @@
 import { delay } from "../core/clock.ts";
 import { formatSocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
-import { createLogger } from "../core/log.ts";
+import { createLogger, type Logger, type LogThreshold } from "../core/log.ts";
 import type { Watch } from "../core/watch.ts";
+import { readCarriedModule } from "../runtime/carried-modules.ts";
 import { readEnv } from "../runtime/env.ts";
 import { createGrpcClient } from "../runtime/grpc-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
@@ -18,30 +19,43 @@ import {
   writeErrorLine,
 } from "../runtime/process.ts";
 import { openSecrets } from "../runtime/secrets.ts";
-import { createEngine } from "../../wasm/host/engine.ts";
+import { availableCpus } from "../runtime/workers.ts";
 import { signatureCheck } from "../../wasm/host/signature.ts";
 import { createProxyAdmin } from "./admin.ts";
-import { ConfigError, parseConfig, type ProxyConfig } from "./config.ts";
+import { ConfigError, parseConfig } from "./config.ts";
+import { workerCount } from "./config/cores.ts";
 import { PROXY_ENV } from "./config/names.ts";
+import { withoutEffect } from "./config/no-effect.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
-import { createDataPlane } from "./data-plane.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
-import { filterReport, hostSeries } from "./filter-series.ts";
-import { createThread, drain } from "./thread.ts";
+import type { StandardModules } from "./discovery/standard-filters.ts";
+import type { Serving } from "./serving.ts";
+import { createThread } from "./thread.ts";
+import { serveIn } from "./threads.ts";
 
 export { runStatic } from "./static.ts";
 
 /** How long the policies of the configured ports are waited for before they are served. */
 const PORTS_MS = 2_000;
 
-/** Runs a proxy that is configured by `LINKERD2_PROXY_*`. Resolves when it has drained. */
-export async function runProxy(config: ProxyConfig): Promise<void> {
+/** Runs a proxy that is configured by `env`, its `LINKERD2_PROXY_*`. Resolves when it has drained. */
+export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> {
+  const config = parseConfig(env);
   const clock = SYSTEM_CLOCK;
-  const log = createLogger({ ...config.log, wall: clock.wall, write: writeErrorLine });
+  const threshold: LogThreshold = { level: config.log.level };
+  const log = createLogger({
+    level: threshold,
+    format: config.log.format,
+    wall: clock.wall,
+    write: writeErrorLine,
+  });
+  for (const line of withoutEffect(env)) log.info(line);
   const thread = createThread(log);
-  const { driver, mesh, metrics, draining } = thread;
+  const { mesh, metrics } = thread;
   metrics.processStarted(clock.wall());
   const { identity, inbound, outbound } = config;
+  const workers = workerCount(config.cores, availableCpus());
+  const serving = await serveIn(workers, thread, { kind: "mesh", config }, config.log.format);
 
   // Control side: certificates first, since everything else may need them.
   const secrets = await openSecrets({ ...identity, name: identity.id });
@@ -52,7 +66,6 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     (typeof clients)[0],
     (typeof clients)[0],
   ];
-  const engine = createEngine({ clock, log: log.with("filter"), after: thread.after });
   const signatures = await signatureCheck(config.filterKeys).catch((e: unknown) => {
     throw new ConfigError([`TULLE_PROXY_FILTER_KEYS: ${errorText(e)}`]);
   });
@@ -65,14 +78,17 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     log: log.with("identity"),
   });
   keeper.credentials.subscribe((credentials) => {
-    if (credentials !== null) mesh.update(credentials);
+    if (credentials === null) return;
+    mesh.update(credentials); // for the clients of the control plane
+    if (workers > 1) serving.credentials(credentials);
   });
   const discovery = createMeshDiscovery({
     config,
     destination: destinationClient.transport,
     policy: policyClient.transport,
-    engine,
+    engine: serving.engine,
     signatures,
+    standard: await standardModules(log),
     moduleCache: config.filterCacheDir === null ? null : moduleDir(config.filterCacheDir),
     clock,
     random: Math.random,
@@ -80,43 +96,67 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
   });
 
   // Data plane.
-  const plane = createDataPlane(config, discovery, thread);
+  serving.begin(discovery);
   let ready = false;
+  const shutdown = Promise.withResolvers<void>();
   const admin = await serveHttp(
     config.admin.listen,
     createProxyAdmin({
       pod: podName(config.destination.context),
       metrics,
-      targets: plane.targets,
-      ready: () => ready && !draining.active,
-      filterSeries: () => [
-        ...engine.series(),
-        ...hostSeries(engine.stats(), discovery.filterStatus()),
-      ],
-      filterStats: () => filterReport(engine.stats(), discovery.filterStatus()),
+      report: () => serving.report(),
+      ready: () => ready && !serving.isDraining,
+      filterStatus: () => discovery.filterStatus(),
       process: processUsage,
-      now: () => driver.now,
+      operations: {
+        env,
+        log: { filter: config.log.filter, threshold: everywhere(threshold, serving) },
+        shutdown: config.admin.shutdownEndpoint ? shutdown.resolve : null,
+      },
     }).fetch,
   );
   await firstCertificate(keeper.credentials);
   // A first request should meet its port's policy, not the default; but no longer than this.
   await Promise.race([discovery.portsAnswered(), delay(clock, PORTS_MS)]);
-  const listeners = await plane.listen();
+  await serving.listen();
   ready = true;
   log.info("ready", {
     inbound: formatSocketAddr(inbound.listen),
     outbound: outbound.listen.map(formatSocketAddr).join(","),
     admin: formatSocketAddr(admin.addr),
+    ...(workers === 1 ? {} : { workers }),
   });
 
-  await stopSignal();
-  await drain(draining, listeners, config.shutdownGraceMs);
+  await Promise.race([stopSignal(), shutdown.promise]);
+  await serving.drain(config.shutdownGraceMs);
   keeper.close();
   discovery.close();
-  plane.release();
-  thread.destroy();
+  await serving.close();
   for (const client of clients) client.close();
   await admin.close();
+}
+
+/** The threshold of this thread, which sets those of all others too. */
+function everywhere(threshold: LogThreshold, serving: Serving): LogThreshold {
+  return {
+    get level() {
+      return threshold.level;
+    },
+    set level(level) {
+      threshold.level = level;
+      serving.logLevel(level);
+    },
+  };
+}
+
+/** Without one of them the proxy serves all the same; its routes do without what it decides. */
+async function standardModules(log: Logger): Promise<StandardModules> {
+  try {
+    return { retry: await readCarriedModule("retry") };
+  } catch (e) {
+    log.error("No standard retries", { error: errorText(e) });
+    return { retry: null };
+  }
 }
 
 async function firstCertificate(credentials: Watch<Credentials | null>): Promise<void> {
@@ -135,7 +175,7 @@ function podName(context: string): string {
 /** Entry point: 64 for a configuration that is not valid, 1 for what fails later. */
 async function start(): Promise<void> {
   try {
-    await runProxy(parseConfig(readEnv(PROXY_ENV)));
+    await runProxy(readEnv(PROXY_ENV));
     exit(0);
   } catch (e) {
     writeErrorLine(errorText(e));

@@ -10,9 +10,16 @@ const LATENCY_MS = [
   ...[10000, 20000, 30000, 40000, 50000],
 ];
 
+/** There before the families, which are made in it. */
+class WithSheet {
+  readonly sheet: Sheet;
+  constructor(sheet: Sheet) {
+    this.sheet = sheet;
+  }
+}
+
 /** All families of one data-plane thread. */
-export class ProxyMetrics {
-  readonly sheet = new Sheet();
+export class ProxyMetrics extends WithSheet {
   readonly #family = (
     name: string,
     type: Family["type"],
@@ -123,9 +130,24 @@ export class ProxyMetrics {
     "Resident memory",
   );
   readonly processCpu = this.#family("process_cpu_seconds_total", "counter", "CPU time used");
+  readonly workersServing = this.#family(
+    "worker_threads_serving",
+    "gauge",
+    "Worker threads of the data plane that accept connections",
+  );
+  readonly workerExits = this.#family(
+    "worker_exits_total",
+    "counter",
+    "Worker threads that ended and were started again",
+  );
   /** Connections between proxies, accepted or made; what is local to the pod does not count. */
   mtlsConnections = 0;
   plaintextConnections = 0;
+
+  /** `sheet`: a worker's, which others see. */
+  constructor(sheet = new Sheet()) {
+    super(sheet);
+  }
 
   /** Says when the process began; for the main thread alone. */
   processStarted(wallMs: number): void {

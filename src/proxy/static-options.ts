@@ -30,4 +30,6 @@ export interface StaticOptions {
   readonly requireId: string | null;
   /** Run the inbound stack instead of the outbound one. */
   readonly inbound: boolean;
+  /** Threads that serve; 1: the process's own. */
+  readonly workers: number;
 }

@@ -7,13 +7,12 @@ import { createLogger } from "../core/log.ts";
 import { serveHttp } from "../runtime/http-server.ts";
 import { readIdentityDir } from "../runtime/identity-dir.ts";
 import { processUsage, stopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
-import { createEngine } from "../../wasm/host/engine.ts";
 import { createProxyAdmin } from "./admin.ts";
+import type { Discovery } from "./discovery/discovery.ts";
 import { createStaticDiscovery } from "./discovery/static.ts";
-import { hostSeries } from "./filter-series.ts";
 import type { StaticOptions } from "./static-options.ts";
-import { createStaticPlane } from "./static-plane.ts";
-import { createThread, drain } from "./thread.ts";
+import { createThread } from "./thread.ts";
+import { serveIn } from "./threads.ts";
 
 /** Ends within this long after it was asked, whatever is still open. */
 const GRACE_MS = 5_000;
@@ -27,26 +26,36 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     wall: clock.wall,
     write: writeErrorLine,
   });
-  const thread = createThread(log);
-  const { metrics, draining, driver } = thread;
-  metrics.processStarted(clock.wall());
   const identity = o.identityDir === null ? null : await readIdentityDir(o.identityDir);
-  if (identity !== null) thread.mesh.update(identity);
-
   const refs = await Promise.all(o.filters.map((filter) => staticFilterRef(filter)));
-  const engine = createEngine({
-    clock,
-    log: log.with("filter"),
-    after: thread.after,
-    locate: (sha256, ...place) =>
-      o.filters[refs.findIndex((ref) => ref.sha256 === sha256)]?.locate?.(...place) ?? null,
+  const thread = createThread(log, {
+    engine: {
+      locate: (sha256, ...place) =>
+        o.filters[refs.findIndex((ref) => ref.sha256 === sha256)]?.locate?.(...place) ?? null,
+    },
   });
+  const { metrics } = thread;
+  metrics.processStarted(clock.wall());
+  const { listen, to, inbound, identityDir } = o;
+  const options = { listen, to, inbound, identityDir, upstreamProtocol: o.upstreamProtocol };
+  const serving = await serveIn(o.workers, thread, { kind: "static", options }, "plain");
+  // Workers must run before filters can be acknowledged; nothing is looked up before `listen`.
+  let discovery: Discovery | null = null;
+  const known = () => {
+    if (discovery === null) throw new Error("looked up before anything was known");
+    return discovery;
+  };
+  serving.begin({
+    outbound: (key) => known().outbound(key),
+    inbound: (port) => known().inbound(port),
+  });
+  if (identity !== null) serving.credentials(identity);
   const prepared = await Promise.all(
-    o.filters.map((filter, i) => engine.prepare(filter.module, refs[i] as FilterRef)),
+    o.filters.map((filter, i) => serving.engine.prepare(filter.module, refs[i] as FilterRef)),
   );
   // Outbound with an identity: every target is a mesh server, whose SNI is the identity asked of it.
   const meshed = identity !== null && !o.inbound;
-  const discovery = createStaticDiscovery({
+  discovery = createStaticDiscovery({
     endpoints: o.to.map((addr) => ({
       addr,
       weight: 10_000,
@@ -55,34 +64,32 @@ export async function runStatic(o: StaticOptions): Promise<void> {
       transportPort: 0,
       hint: "none",
     })),
-    chain: engine.chain(prepared),
+    chain: serving.engine.chain(prepared),
     filters: refs,
     allow: o.requireId === null ? null : [o.requireId],
   });
-  const plane = createStaticPlane(o, discovery, thread);
-  const listeners = await plane.listen();
+  const addrs = await serving.listen();
   const admin = o.admin === null ? null : await serveHttp(
     o.admin,
     createProxyAdmin({
       pod: "",
       metrics,
-      targets: plane.targets,
-      ready: () => !draining.active,
-      filterSeries: () => [...engine.series(), ...hostSeries(engine.stats(), [])],
-      filterStats: () => engine.stats().map((stats) => ({ ...stats, state: "serving" })),
+      report: () => serving.report(),
+      ready: () => !serving.isDraining,
+      filterStatus: () => null,
       process: processUsage,
-      now: () => driver.now,
     }).fetch,
   );
   log.info("ready", {
-    listen: listeners.map(({ addr }) => formatSocketAddr(addr)).join(","),
+    listen: addrs.map(formatSocketAddr).join(","),
     to: o.to.map(formatSocketAddr).join(","),
+    ...(o.workers === 1 ? {} : { workers: o.workers }),
     ...(admin === null ? {} : { admin: formatSocketAddr(admin.addr) }),
   });
 
   await stopSignal();
-  await drain(draining, listeners, GRACE_MS);
-  thread.destroy();
+  await serving.drain(GRACE_MS);
+  await serving.close();
   await admin?.close();
 }
 

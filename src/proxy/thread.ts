@@ -1,61 +1,64 @@
-// One data-plane thread and what is made once in it: driver, TLS, metrics, timers, drain. The main
+// One data-plane thread and what is made once in it: driver, TLS, metrics, filter engine. The main
 // thread of a small proxy is one, and so is each worker of a large one; what they serve is built on
 // it by `data-plane.ts` and `static-plane.ts`, which know no runtime.
 
-import { delay } from "../core/clock.ts";
-import type { Listener } from "../core/listen.ts";
+import type { FilterEngine, FilterPorter } from "../core/filter.ts";
 import type { Logger } from "../core/log.ts";
+import type { Sheet } from "../core/sheet.ts";
 import { createTimer } from "../core/timers.ts";
 import { MeshTls } from "../runtime/mesh-tls.ts";
 import { NetDriver } from "../runtime/net-driver.ts";
 import { listen } from "../runtime/net-listener.ts";
 import { SYSTEM_CLOCK } from "../runtime/process.ts";
+import { createEngine, type EngineOptions } from "../../wasm/host/engine.ts";
 import { ProxyMetrics } from "./metrics.ts";
-import { Draining, type PlaneThread } from "./serve.ts";
+import type { OwnThread } from "./one-thread.ts";
+import { Draining } from "./serve.ts";
 
-/** A thread, with what only its owner may touch. */
-export interface OwnThread extends PlaneThread {
-  /** Takes each new certificate. */
+/** What differs between threads. */
+export interface ThreadOptions {
+  /** A worker's, which main sees; the thread's own unless given. */
+  readonly sheet?: Sheet;
+  /** Other threads listen on the same addresses. */
+  readonly sharesAddresses?: boolean;
+  readonly engine?: Pick<EngineOptions, "cells" | "locate">;
+}
+
+/** A thread with the TLS that the control side's clients use too. */
+export interface Thread extends OwnThread {
   readonly mesh: MeshTls;
-  /** The driver's wheel as a clock's `after`: ticks of filters fire in its turns. */
-  after(ms: number, fire: () => void): () => void;
-  /** Ends every connection at once. */
-  destroy(): void;
+  readonly engine: FilterEngine & FilterPorter;
 }
 
 /** Makes a thread's data-plane parts. One for each thread. */
-export function createThread(log: Logger): OwnThread {
+export function createThread(log: Logger, o: ThreadOptions = {}): Thread {
   const mesh = new MeshTls();
   const driver = new NetDriver(mesh);
   driver.onDefect = (e) => log.error("a connection was ended by a defect", { error: stackOf(e) });
+  const reusePort = o.sharesAddresses ?? false;
   return {
+    clock: SYSTEM_CLOCK,
     driver,
     mesh,
-    metrics: new ProxyMetrics(),
+    metrics: new ProxyMetrics(o.sheet),
     draining: new Draining(),
     log,
-    listen: ({ meshTls, ...rest }) => listen(driver, { ...rest, mesh: meshTls ? mesh : null }),
-    after: (ms, fire) => {
-      const timer = createTimer(fire);
-      driver.timers.arm(timer, SYSTEM_CLOCK.now() + ms);
-      return () => driver.timers.cancel(timer);
-    },
+    listen: ({ meshTls, ...rest }) =>
+      listen(driver, { ...rest, mesh: meshTls ? mesh : null, reusePort }),
+    engine: createEngine({
+      ...o.engine,
+      clock: SYSTEM_CLOCK,
+      log: log.with("filter"),
+      // The driver's wheel, so that ticks of filters fire in its turns.
+      after: (ms, fire) => {
+        const timer = createTimer(fire);
+        driver.timers.arm(timer, SYSTEM_CLOCK.now() + ms);
+        return () => driver.timers.cancel(timer);
+      },
+    }),
+    credentials: (credentials) => mesh.update(credentials),
     destroy: () => driver.destroy(),
   };
-}
-
-/** No new connections; those that are open finish their requests, for a bounded time. */
-export async function drain(
-  draining: Draining,
-  listeners: readonly Listener[],
-  graceMs: number,
-): Promise<void> {
-  draining.active = true;
-  for (const listener of listeners) void listener.close();
-  const deadline = SYSTEM_CLOCK.now() + graceMs;
-  while (draining.inFlight.count > 0 && SYSTEM_CLOCK.now() < deadline) {
-    await delay(SYSTEM_CLOCK, 20);
-  }
 }
 
 function stackOf(e: unknown): string {

@@ -20,11 +20,30 @@ const MAX_PENDING = 10_000;
 export interface ListenOptions extends Omit<ListenRequest, "meshTls"> {
   /** Terminate mesh TLS with this; null: plain text only. */
   readonly mesh: MeshTls | null;
+  /** Other threads of this process listen on the same address, and the kernel deals out connections. */
+  readonly reusePort?: boolean;
+}
+
+/**
+ * Finds out whether an address can be listened on, and which port 0 becomes; for several threads that
+ * will share it, which two processes must not. Rejects as `listen`.
+ */
+export function claimAddress(at: SocketAddr): Promise<SocketAddr> {
+  const server = net.createServer();
+  return new Promise((resolve, reject) => {
+    server.once("error", (e: Error & { code?: string }) => {
+      reject(new Error(listenError(at, e), { cause: e }));
+    });
+    server.listen({ host: at.ip, port: at.port }, () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve({ ip: at.ip, port }));
+    });
+  });
 }
 
 /** Listens. Rejects with one line that names the address when that is not possible. */
 export function listen(driver: NetDriver, options: ListenOptions): Promise<Listener> {
-  const { at, mesh } = options;
+  const { at, mesh, reusePort = false } = options;
   const pending = new Map<string, net.Socket>();
   if (mesh !== null) {
     mesh.onServer(
@@ -78,7 +97,7 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
     server.once("error", (e: Error & { code?: string }) => {
       reject(new Error(listenError(at, e), { cause: e }));
     });
-    server.listen({ host: at.ip, port: at.port, backlog: 1024 }, () => {
+    server.listen({ host: at.ip, port: at.port, backlog: 1024, reusePort }, () => {
       server.on("error", () => {});
       const bound = server.address() as net.AddressInfo;
       resolve({

@@ -32,6 +32,7 @@ test("tulle proxy takes addresses and leaves the rest at its defaults", async ()
     identityDir: null,
     requireId: null,
     inbound: false,
+    workers: 1,
   });
 });
 
@@ -62,6 +63,11 @@ test("tulle proxy reads filters and their configuration, in order", async () => 
 for (
   const [what, argv, message] of [
     ["no --listen", ["--to", "127.0.0.1:1"], "--listen is missing"],
+    [
+      "no --workers at all",
+      ["--listen", "127.0.0.1:1", "--to", "127.0.0.1:2", "--workers", "0"],
+      '--workers "0" is not a number from 1 to 64',
+    ],
     ["no --to", ["--listen", "127.0.0.1:1"], "--to is missing"],
     [
       "a name in --to",

@@ -16,16 +16,28 @@ function admin(options: { shutdown?: boolean } = {}) {
   const app = createProxyAdmin({
     pod: "web-1",
     metrics,
-    targets: null,
     ready: () => seen.ready,
-    filterSeries: () => [{
-      metric: { name: "denied", kind: "counter", help: "Requests denied", labels: [], bounds: [] },
-      labels: { filter: "guard" },
-      values: [3],
-    }],
-    filterStats: () => [],
+    report: () =>
+      Promise.resolve({
+        sheet: metrics.sheet,
+        mtlsConnections: 2,
+        plaintextConnections: 1,
+        endpoints: [],
+        filterStats: [],
+        filterSeries: [{
+          metric: {
+            name: "denied",
+            kind: "counter",
+            help: "Requests denied",
+            labels: [],
+            bounds: [],
+          },
+          labels: { filter: "guard" },
+          values: [3],
+        }],
+      }),
+    filterStatus: () => null,
     process: () => ({ rssBytes: 50 << 20, cpuSeconds: 1.5 }),
-    now: () => 0,
     operations: {
       env: new Map([["LINKERD2_PROXY_LOG", "warn"], ["LINKERD2_PROXY_INBOUND_IPS", "10.1.2.3"]]),
       log,

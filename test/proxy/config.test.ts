@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ConfigError, parseConfig } from "../../src/proxy/config.ts";
+import { workerCount } from "../../src/proxy/config/cores.ts";
 import * as grammar from "../../src/proxy/config/grammar.ts";
 import { parseLogFilter } from "../../src/proxy/config/log-filter.ts";
 import { PROXY_ENV } from "../../src/proxy/config/names.ts";
@@ -339,6 +340,18 @@ test("every variable that has a form is refused without it, all of them at once"
   const found = problems(wrong).map((p) => p.split(" ")[0]);
   const free = PROXY_ENV.filter((n) => FREE.includes(n) || n.includes("_PROXY_TRACE_"));
   assert.equal(found.sort(), PROXY_ENV.filter((n) => !free.includes(n)).sort());
+});
+
+test("threads: the minimum, the maximum or its share, never more than there are CPUs", () => {
+  const count = (env: Record<string, string>, cpus: number) => workerCount(parse(env).cores, cpus);
+  assert.is(count({}, 8), 1);
+  assert.is(count({ LINKERD2_PROXY_CORES: "3" }, 8), 3);
+  assert.is(count({ LINKERD2_PROXY_CORES: "3" }, 2), 2);
+  assert.is(count({ LINKERD2_PROXY_CORES: "3", LINKERD2_PROXY_CORES_MIN: "2" }, 8), 2);
+  assert.is(count({ LINKERD2_PROXY_CORES_MIN: "2", LINKERD2_PROXY_CORES_MAX: "4" }, 8), 4);
+  assert.is(count({ LINKERD2_PROXY_CORES_MAX_RATIO: "0.25" }, 8), 2);
+  assert.is(count({ LINKERD2_PROXY_CORES_MAX_RATIO: ".1" }, 2), 1);
+  assert.is(count({ LINKERD2_PROXY_CORES_MIN: "4", LINKERD2_PROXY_CORES_MAX_RATIO: "0.25" }, 8), 4);
 });
 
 test("docs/CONFIGURATION.md names every variable, and those without effect with their reason", async () => {

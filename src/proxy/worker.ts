@@ -1,0 +1,135 @@
+// A worker thread's entry: builds the data plane of its kind on discovery that asks the main thread, and
+// does what main says. Knows no control plane, no file and no admin server.
+
+import { createLogger, type LogThreshold } from "../core/log.ts";
+import { errorText } from "../core/errors.ts";
+import type { FilterChain, PreparedFilter } from "../core/filter.ts";
+import type { Listener } from "../core/listen.ts";
+import { Sheet } from "../core/sheet.ts";
+import { SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
+import { workerSide } from "../runtime/workers.ts";
+import { HostCells } from "../../wasm/host/cells.ts";
+import { createDataPlane } from "./data-plane.ts";
+import { drain, threadReport } from "./one-thread.ts";
+import { createStaticPlane } from "./static-plane.ts";
+import { createThread } from "./thread.ts";
+import {
+  type ChainMember,
+  familyInfo,
+  type FromWorker,
+  type ToWorker,
+  type WorkerStart,
+} from "./workers/protocol.ts";
+import { RemoteDiscovery } from "./workers/remote-discovery.ts";
+
+const side = workerSide();
+const post = (message: FromWorker) => side.post(message);
+const { number, plane: kind, log: logging, cells } = side.data as WorkerStart;
+const clock = SYSTEM_CLOCK;
+const threshold: LogThreshold = { level: logging.level };
+const log = createLogger({
+  level: threshold,
+  format: logging.format,
+  wall: clock.wall,
+  write: writeErrorLine,
+  name: `worker-${number}`,
+});
+
+const sheet = new Sheet(undefined, {
+  memory: (memory) => post({ type: "cells", cells: memory }),
+  series: (family, { labels, cell }) =>
+    post({ type: "series", family: familyInfo(family), series: { labels, cell } }),
+});
+const thread = createThread(log, {
+  sheet,
+  sharesAddresses: true,
+  engine: { cells: new HostCells(cells, clock, Math.random()) },
+});
+
+/** Filters by main's numbers. Each with a chain that keeps its instance until it is forgotten. */
+const filters = new Map<number, { readonly filter: PreparedFilter; readonly held: FilterChain }>();
+
+function chainOf(members: readonly ChainMember[]): FilterChain {
+  return thread.engine.chain(members.map((member) => {
+    if (typeof member !== "number") return { ...member, info: null };
+    const known = filters.get(member);
+    if (known !== undefined) return known.filter;
+    return missing.get(member) ??
+      { ref: NOBODY, info: null, why: "this worker has no such filter" };
+  }));
+}
+
+/** Filters that could not be instantiated here, as what they are then. */
+const missing = new Map<number, { ref: PreparedFilter["ref"]; info: null; why: string }>();
+/** Stands for a filter that main never sent, which cannot be: requests are refused, not let through. */
+const NOBODY: PreparedFilter["ref"] = {
+  name: "unknown",
+  sha256: "",
+  size: 0,
+  config: new Uint8Array(0),
+  failurePolicy: "closed",
+  fuelPerHook: 0,
+  memoryPages: 0,
+};
+
+const discovery = new RemoteDiscovery(post, chainOf);
+const plane = kind.kind === "mesh"
+  ? createDataPlane(kind.config, discovery, thread)
+  : createStaticPlane(kind.options, discovery, thread);
+let listeners: readonly Listener[] = [];
+
+function take({ id, filter }: Extract<ToWorker, { type: "filter" }>): void {
+  try {
+    const received = thread.engine.receive(filter);
+    filters.set(id, { filter: received, held: thread.engine.chain([received]) });
+    post({ type: "took", id, refused: null });
+  } catch (e) {
+    const why = errorText(e);
+    missing.set(id, { ref: filter.ref, info: null, why });
+    post({ type: "took", id, refused: why });
+  }
+}
+
+async function listen(): Promise<void> {
+  try {
+    listeners = await plane.listen();
+    post({ type: "listening", addrs: listeners.map(({ addr }) => addr) });
+  } catch (e) {
+    post({ type: "deaf", why: errorText(e) });
+  }
+}
+
+side.listen((message) => {
+  const m = message as ToWorker;
+  switch (m.type) {
+    case "log":
+      threshold.level = m.level;
+      return;
+    case "credentials":
+      return thread.credentials(m.credentials);
+    case "filter":
+      return take(m);
+    case "forget":
+      filters.delete(m.id);
+      missing.delete(m.id);
+      return;
+    case "snapshot":
+      return discovery.change(m.change);
+    case "why":
+      return discovery.why(m.id, m.why);
+    case "listen":
+      return void listen();
+    case "report": {
+      const { sheet: _, ...report } = threadReport(thread, plane);
+      return post({ type: "report", id: m.id, report });
+    }
+    case "drain":
+      return void drain(thread.draining, listeners, m.graceMs, clock)
+        .then(() => post({ type: "drained" }));
+    case "leave":
+      plane.release();
+      thread.destroy();
+      return side.leave();
+  }
+});
+post({ type: "started" });
