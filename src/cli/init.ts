@@ -109,7 +109,7 @@ export const initCommand: Command = {
       name: "--firewall-bin-path",
       value: "NAME",
       mayBeEmpty: true,
-      summary: "The old --iptables-mode: iptables-nft, iptables-legacy, iptables",
+      summary: "The old way: iptables-nft, iptables-legacy or iptables",
     },
     {
       name: "--firewall-save-bin-path",
