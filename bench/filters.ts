@@ -37,6 +37,18 @@ const USAGE = `Usage: npm run bench -- filters [flags]
   --rounds N   rounds; the median counts (15)
   --json       print one JSON document instead of the table`;
 
+/** What each figure should be at most on a machine that does nothing else. */
+const TARGETS: Readonly<Record<string, number>> = {
+  noopUs: 0.15,
+  policyUs: 0.5,
+  fiveFiltersUs: 1.5,
+  fiveFiltersShare: 0.05,
+  instantiateUs: 100,
+  fuelRatio: 1.6,
+  swapFailures: 0,
+  swapMemoryMiB: 4,
+};
+
 const clock = { now: () => performance.now(), wall: () => Date.now(), after: () => () => {} };
 const world = {
   now: clock.now,
@@ -194,7 +206,9 @@ export async function filters(argv: readonly string[]): Promise<number> {
     ...await swaps(),
   };
   if (values.json) {
-    console.log(JSON.stringify({ bench: "filters", machine: machine(), rounds, figures }));
+    console.log(
+      JSON.stringify({ bench: "filters", machine: machine(), rounds, figures, targets: TARGETS }),
+    );
   } else {
     console.log(machine());
     console.log(table(
@@ -202,8 +216,16 @@ export async function filters(argv: readonly string[]): Promise<number> {
       variants.map(([name]) => [name, (ns.get(name) ?? NaN).toFixed(0)]),
     ));
     console.log(table(
-      ["figure", ""],
-      Object.entries(figures).map(([name, value]) => [name, value?.toFixed(3) ?? "–"]),
+      ["figure", "", "target", ""],
+      Object.entries(figures).map(([name, value]) => {
+        const most = TARGETS[name];
+        const verdict = most === undefined || value === null
+          ? ""
+          : value <= most
+          ? "met"
+          : "missed";
+        return [name, value?.toFixed(3) ?? "–", most === undefined ? "" : `≤ ${most}`, verdict];
+      }),
     ));
   }
   const wrong = failed + figures.swapFailures;
