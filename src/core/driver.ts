@@ -21,6 +21,8 @@ export interface Peer {
   readonly local: SocketAddr;
   readonly remote: SocketAddr;
   readonly tls: PeerTls | null;
+  /** Where the client wanted to go, when its connection was redirected here; absent: to `local`. */
+  readonly original?: SocketAddr;
 }
 
 /** A mutual TLS 1.3 connection of the mesh, verified against the trust anchors. */

@@ -16,6 +16,8 @@ export interface ListenRequest {
   readonly anyName: boolean;
   /** How long the first bytes of a connection are awaited before it counts as plain text. */
   readonly detectMs: number;
+  /** Connections may have been redirected here: tell their original destinations. */
+  readonly transparent?: boolean;
   accept(ch: Chan, peer: Peer): Core;
   /** A connection that was not accepted, and why, in words that can be a metric's label. */
   refused(why: Refusal, detail: string): void;

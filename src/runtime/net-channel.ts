@@ -2,7 +2,7 @@
 // Used by `net-driver.ts` alone, which says when.
 
 import type net from "node:net";
-import { normalizeIp } from "../core/addr.ts";
+import { normalizeIp, type SocketAddr } from "../core/addr.ts";
 import type { Chan, ChanError, Core, Meter, Peer, PeerTls } from "../core/driver.ts";
 import type { Timer } from "../core/timers.ts";
 
@@ -107,11 +107,22 @@ export class NetChans {
   }
 }
 
-/** Addresses and identity of a connected socket. */
-export function peerOf(socket: net.Socket, peerTls: PeerTls | null): Peer {
-  return {
-    local: { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 },
+/**
+ * Addresses and identity of a connected socket. `original` is where its client wanted to go, null
+ * where that is not known.
+ */
+export function peerOf(
+  socket: net.Socket,
+  peerTls: PeerTls | null,
+  original: SocketAddr | null = null,
+): Peer {
+  const local = { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
+  const peer = {
+    local,
     remote: { ip: normalizeIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
     tls: peerTls,
   };
+  const redirected = original !== null &&
+    (original.port !== local.port || original.ip !== local.ip);
+  return redirected ? { ...peer, original } : peer;
 }

@@ -3,6 +3,7 @@
 // `net-listener.ts`. Nothing here knows a protocol.
 
 import net from "node:net";
+import type { SocketAddr } from "../core/addr.ts";
 import type {
   Chan,
   ChanError,
@@ -87,13 +88,15 @@ export class NetDriver implements Driver {
 
   /**
    * Takes over an accepted socket; for `net-listener.ts`. `first` are bytes that were read to detect
-   * what the connection is. A plain socket must not have been read since.
+   * what the connection is. A plain socket must not have been read since. `original` is where its
+   * client wanted to go; null: not known, or not asked for.
    */
   accepted(
     raw: net.Socket,
     peerTls: PeerTls | null,
     first: Uint8Array | null,
     accept: (ch: Chan, peer: Peer) => Core,
+    original: SocketAddr | null = null,
   ): void {
     this.#enter();
     const c = this.#make(null);
@@ -102,7 +105,7 @@ export class NetDriver implements Driver {
     c.socket = socket;
     c.isTls = peerTls !== null;
     c.open = true;
-    c.peer = peerOf(socket, peerTls);
+    c.peer = peerOf(socket, peerTls, original);
     this.#listen(c, socket, socket === raw);
     try {
       c.core = accept(c.id, c.peer);

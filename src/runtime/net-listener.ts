@@ -8,6 +8,7 @@ import { formatSocketAddr } from "../core/addr.ts";
 import type { Listener, ListenRequest } from "../core/listen.ts";
 import type { MeshTls } from "./mesh-tls.ts";
 import type { NetDriver } from "./net-driver.ts";
+import { originalDst } from "./original-dst.ts";
 import { clientPeer } from "./peer-identity.ts";
 import { readClientHello } from "./client-hello.ts";
 
@@ -15,6 +16,14 @@ import { readClientHello } from "./client-hello.ts";
 const MAX_PEEK_BYTES = 8192;
 /** Connections whose first bytes or handshake are still awaited; more are closed at once. */
 const MAX_PENDING = 10_000;
+/** How long a redirected connection may be silent before it counts as no TLS of the mesh. */
+const SILENT_MS = 100;
+
+/** A connection that is not accepted yet. */
+interface PendingSocket {
+  readonly socket: net.Socket;
+  readonly original: SocketAddr | null;
+}
 
 /** A request with the TLS that terminates it. */
 export interface ListenOptions extends Omit<ListenRequest, "meshTls"> {
@@ -43,19 +52,21 @@ export function claimAddress(at: SocketAddr): Promise<SocketAddr> {
 
 /** Listens. Rejects with one line that names the address when that is not possible. */
 export function listen(driver: NetDriver, options: ListenOptions): Promise<Listener> {
-  const { at, mesh, reusePort = false } = options;
-  const pending = new Map<string, net.Socket>();
+  const { at, mesh, reusePort = false, transparent = false } = options;
+  const pending = new Map<string, PendingSocket>();
   if (mesh !== null) {
     mesh.onServer(
       (socket) => {
-        pending.delete(remoteKey(socket));
+        const key = remoteKey(socket);
+        const original = pending.get(key)?.original ?? null;
+        pending.delete(key);
         const peer = clientPeer(socket);
         if (typeof peer === "string") {
           options.refused("identity", peer);
           socket.destroy();
           return;
         }
-        driver.accepted(socket, peer, null, options.accept);
+        driver.accepted(socket, peer, null, options.accept, original);
       },
       (socket, e) => {
         pending.delete(remoteKey(socket));
@@ -68,8 +79,10 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
     { pauseOnConnect: true, allowHalfOpen: true, noDelay: true },
     (socket) => {
       socket.on("error", () => {});
+      // now: later the handle belongs to another socket
+      const original = transparent ? originalDst(socket) : null;
       if (mesh === null) {
-        driver.accepted(socket, null, null, options.accept);
+        driver.accepted(socket, null, null, options.accept, original);
         return;
       }
       const key = remoteKey(socket);
@@ -78,9 +91,13 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
         socket.destroy();
         return;
       }
-      pending.set(key, socket);
+      pending.set(key, { socket, original });
       socket.once("close", () => pending.delete(key));
-      detect(socket, options.detectMs, (first) => {
+      // Mesh clients that know this proxy come to its own port; who was redirected and says nothing is
+      // most likely waiting for a server that speaks first.
+      const redirected = original !== null && original.port !== socket.localPort;
+      const silentMs = redirected ? Math.min(SILENT_MS, options.detectMs) : options.detectMs;
+      detect(socket, silentMs, (first) => {
         const hello = readClientHello(first);
         // As Linkerd: a ClientHello for another name is somebody else's TLS and passes through.
         if (hello !== null && (options.anyName || hello.serverName === mesh.serverName)) {
@@ -89,7 +106,7 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
           return;
         }
         pending.delete(key);
-        driver.accepted(socket, null, first, options.accept);
+        driver.accepted(socket, null, first, options.accept, original);
       });
     },
   );
@@ -104,7 +121,7 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
         addr: { ip: at.ip, port: bound.port },
         close: () =>
           new Promise((done) => {
-            for (const socket of pending.values()) socket.destroy();
+            for (const { socket } of pending.values()) socket.destroy();
             server.close(() => done());
           }),
       });
