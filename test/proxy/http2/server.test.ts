@@ -183,6 +183,20 @@ test("an end that comes while the sink is stopped is told after what was held", 
   assert.is(call.x.requestTrailers?.get(headerName("x-sum")), "1");
 });
 
+test("what a stream that ended had not passed on is given back to the connection", () => {
+  const s = server({ connectionWindowBytes: 65_535 });
+  s.peer.hello();
+  for (let i = 0; i < 20; i++) {
+    const id = 2 * i + 1;
+    s.peer.headers(id, POST, false);
+    s.call(i).ready = false;
+    s.peer.data(id, 10_000).data(id, 10_000).rst(id);
+  }
+  // 400,000 bytes came over a window of 65,535: none of it was lost.
+  assert.equal(s.peer.only(f.GOAWAY), []);
+  assert.is(s.peer.peer.shutdown, false);
+});
+
 test("more than the window is a flow-control error, of the stream or of the connection", () => {
   const s = server({ streamWindowBytes: 20_000 });
   s.peer.hello().headers(1, POST, false);
