@@ -17,6 +17,7 @@ import { entryPath } from "./entries.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import { readMapBeside } from "./filter-project.ts";
 import { type Flags, quote } from "./flags.ts";
+import { checkAsked, readCallouts, withCallouts } from "./proxy-callouts.ts";
 
 /** More than any module that a proxy accepts; a wrong file is refused before it is read. */
 const MAX_MODULE_BYTES = 8 * 1024 * 1024;
@@ -41,6 +42,12 @@ export const proxyCommand: Command = {
       value: "FILE.wasm[=CONFIG.json]",
       repeat: true,
       summary: "Run this filter; several run in order",
+    },
+    {
+      name: "--callout",
+      value: "NAME=ADDR[,ADDR…]",
+      repeat: true,
+      summary: "Let filters ask the service that they call NAME, there",
     },
     {
       name: "--filter-keys",
@@ -115,12 +122,16 @@ export async function staticOptions(flags: Flags): Promise<StaticOptions> {
     throw usageError(`--filter is given ${given.length} times: at most ${MAX_FILTERS}`);
   }
   const check = await readKeys(flags.text("--filter-keys"));
-  const filters = await Promise.all(given.map((text) => readFilter(text, check)));
+  const callouts = readCallouts(flags.all("--callout"));
+  const filters = (await Promise.all(given.map((text) => readFilter(text, check))))
+    .map((filter) => withCallouts(filter, callouts));
+  checkAsked(filters, callouts);
   return {
     listen,
     to,
     admin,
     filters,
+    callouts,
     upstreamProtocol,
     identityDir,
     requireId,

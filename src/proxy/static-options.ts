@@ -9,8 +9,20 @@ export interface StaticFilter {
   readonly module: Uint8Array;
   /** JSON text as UTF-8; empty: none. */
   readonly config: Uint8Array;
+  /** What each target of call-outs that it asks means, as `host:port`. */
+  readonly callouts?: Readonly<Record<string, string>>;
   /** `file:line:column` of an offset in the module, by the map beside it; `bodyFrom`: its function. */
   locate?(offset: number, bodyFrom: number): string | null;
+}
+
+/** A service that filters may ask, in plain text. */
+export interface StaticCallout {
+  /** The target's name in the filters. */
+  readonly name: string;
+  /** What the filters' call-outs name. */
+  readonly authority: string;
+  /** At least one; call-outs are balanced over them. */
+  readonly addrs: readonly SocketAddr[];
 }
 
 /** A proxy without a control plane. */
@@ -22,6 +34,8 @@ export interface StaticOptions {
   readonly admin: SocketAddr | null;
   /** In order of execution. */
   readonly filters: readonly StaticFilter[];
+  /** What filters may ask, and nothing else. */
+  readonly callouts: readonly StaticCallout[];
   /** What the targets are spoken to in; `same`: what the client speaks. */
   readonly upstreamProtocol: "http1" | "http2" | "same";
   /** A folder with this proxy's key and certificate and the trust anchors; null: no mutual TLS. */

@@ -6,6 +6,7 @@ import type { DataPlane } from "./data-plane.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { outboundAccept } from "./outbound/accept.ts";
+import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
 import {
   MAX_HEAD_BYTES,
@@ -40,17 +41,20 @@ export function createStaticPlane(
     maxIdle: 10_000,
     protocol: o.upstreamProtocol,
   };
+  const callouts = new CalloutClient(driver);
   const targets = new Targets(
     discovery,
     reachOptions(reach),
-    { ...STATIC_OUTBOUND, inFlight: { count: 0 } },
+    { ...STATIC_OUTBOUND, inFlight: { count: 0 }, callouts },
     Infinity,
   );
+  callouts.targets = targets;
   const server = serverOptions({ metrics, log, draining, tellMesh: () => true });
   const to = o.to[0] as SocketAddr;
   const local = new Inbound({
     ...reach,
     discovery,
+    callouts,
     application: () => to,
     maxInFlight: STATIC_OUTBOUND.maxInFlight,
     inFlight: { count: 0 },

@@ -1,12 +1,13 @@
 // `tulle proxy`: fixed addresses, filters from files, no control plane. Loads filters and identity,
 // builds the data plane of `static-plane.ts` and serves it. An entry, called by the command line.
 
-import { formatSocketAddr } from "../core/addr.ts";
+import { formatSocketAddr, type SocketAddr } from "../core/addr.ts";
 import type { FilterRef } from "../core/filter.ts";
 import { createLogger } from "../core/log.ts";
 import { serveHttp } from "../runtime/http-server.ts";
 import { readIdentityDir } from "../runtime/identity-dir.ts";
 import { processUsage, stopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
+import type { Endpoint } from "../model/endpoint.ts";
 import { createProxyAdmin } from "./admin.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { createStaticDiscovery } from "./discovery/static.ts";
@@ -55,15 +56,13 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   );
   // Outbound with an identity: every target is a mesh server, whose SNI is the identity asked of it.
   const meshed = identity !== null && !o.inbound;
+  const server = meshed ? { name: o.requireId ?? "", serverName: o.requireId ?? "" } : null;
   discovery = createStaticDiscovery({
-    endpoints: o.to.map((addr) => ({
-      addr,
-      weight: 10_000,
-      labels: {},
-      identity: meshed ? { name: o.requireId ?? "", serverName: o.requireId ?? "" } : null,
-      transportPort: 0,
-      hint: "none",
-    })),
+    endpoints: o.to.map((addr) => endpointAt(addr, server)),
+    callouts: new Map(o.callouts.map(({ authority, addrs }) => [
+      authority,
+      addrs.map((addr) => endpointAt(addr, null)),
+    ])),
     chain: serving.engine.chain(prepared),
     filters: refs,
     allow: o.requireId === null ? null : [o.requireId],
@@ -93,6 +92,10 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   await admin?.close();
 }
 
+function endpointAt(addr: SocketAddr, identity: Endpoint["identity"]): Endpoint {
+  return { addr, weight: 10_000, labels: {}, identity, transportPort: 0, hint: "none" };
+}
+
 async function staticFilterRef(filter: StaticOptions["filters"][number]): Promise<FilterRef> {
   const digest = new Uint8Array(
     await crypto.subtle.digest("SHA-256", new Uint8Array(filter.module)),
@@ -105,5 +108,6 @@ async function staticFilterRef(filter: StaticOptions["filters"][number]): Promis
     failurePolicy: "closed",
     fuelPerHook: 0,
     memoryPages: 0,
+    ...(filter.callouts === undefined ? {} : { callouts: filter.callouts }),
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { copyFile, writeFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CliError } from "../../src/cli/failure.ts";
@@ -28,6 +28,7 @@ test("tulle proxy takes addresses and leaves the rest at its defaults", async ()
     to: [{ ip: "127.0.0.1", port: 1 }, { ip: "127.0.0.1", port: 2 }],
     admin: null,
     filters: [],
+    callouts: [],
     upstreamProtocol: "same",
     identityDir: null,
     requireId: null,
@@ -172,6 +173,46 @@ test("tulle proxy takes only filters that a key has signed, when it is given key
   assert.is((await options(...BASE, ...argv)).filters.length, 1);
   await writeFile(dir.join("ours.pub"), keys.privatePem);
   assert.match((await failure(...BASE, ...argv)).message, /private key in it/);
+});
+
+test("tulle proxy hands each filter the call-outs that it asks", async () => {
+  await using dir = await tempDir("cli");
+  const auth = dir.join("auth.wasm");
+  await copyFile(new URL("../wasm/fixtures/auth.wasm", import.meta.url), auth);
+  await writeFile(dir.join("other.wasm"), "abc");
+  const filters = ["--filter", auth, "--filter", dir.join("other.wasm")];
+  const read = await options(...BASE, ...filters, "--callout", "auth=127.0.0.1:81,[::1]:82");
+  assert.equal(read.callouts, [{
+    name: "auth",
+    authority: "127.0.0.1:81",
+    addrs: [{ ip: "127.0.0.1", port: 81 }, { ip: "::1", port: 82 }],
+  }]);
+  assert.equal(read.filters.map((f) => f.callouts), [{ auth: "127.0.0.1:81" }, {}]);
+  for (
+    const [flags, message] of [
+      [[], '--filter: auth asks "auth", which is not allowed'],
+      [["--callout", "auth"], '--callout "auth" is not NAME=ADDR, such as auth=127.0.0.1:8081'],
+      [["--callout", "auth="], '--callout "auth=" is not NAME=ADDR, such as auth=127.0.0.1:8081'],
+      [["--callout", "a b=127.0.0.1:1"], '--callout "a b=127.0.0.1:1" is not NAME=ADDR'],
+      [["--callout", "auth=here:1"], '--callout auth: "here:1" is not an address'],
+      [["--callout", "auth=127.0.0.1:0"], "--callout auth: 127.0.0.1:0 has no port to connect to"],
+      [
+        ["--callout", "auth=127.0.0.1:1", "--callout", "auth=127.0.0.1:2"],
+        "--callout auth is given twice",
+      ],
+      [
+        ["--callout", "auth=127.0.0.1:1", "--callout", "users=127.0.0.1:1,127.0.0.1:2"],
+        "--callout auth and users begin with 127.0.0.1:1 and go on differently",
+      ],
+      [
+        ["--callout", "auth=127.0.0.1:1", "--callout", "users=127.0.0.1:2"],
+        "--callout users is asked by none of the filters: they ask auth",
+      ],
+    ] as const
+  ) {
+    const e = await failure(...BASE, ...filters, ...flags);
+    assert.ok(e.message.startsWith(message), e.message);
+  }
 });
 
 test.run();

@@ -174,6 +174,54 @@ test("filters run in order with their configuration", async () => {
   assert.equal([headers["x-r"], headers["x-s"]], ["1", "2"]);
 });
 
+for (const workers of ["1", "2"]) {
+  test(`a filter asks the services that --callout names, with ${workers} workers`, async () => {
+    const asked: string[] = [];
+    const auth = await serveApp("127.0.0.1", 0, (request) => {
+      asked.push(`${request.method} ${request.path} ${request.headers["x-token"]}`);
+      if (request.headers["x-token"] === "bad") return { status: 403, body: "not you\n" };
+      return { headers: { "x-user": "ann" }, body: "ok" };
+    });
+    const filter = "test/wasm/fixtures/auth.wasm";
+    const at = `127.0.0.1:${auth.port}`;
+    const flags = ["--filter", filter, "--callout", `auth=${at}`, "--workers", workers];
+    const p = await proxy(app.port, ...flags, "--admin", "127.0.0.1:0");
+    const good = await get(p, { headers: { "x-token": "good" } });
+    assert.is(good.status, 200);
+    assert.is(seen.at(-1)?.headers["x-user"], "ann", "the answer reached the application");
+    const bad = await get(p, { headers: { "x-token": "bad" } });
+    assert.equal([bad.status, bad.body], [403, "not you\n"]);
+    assert.equal(asked, ["GET /check good", "GET /check bad"]);
+    assert.is((await get(p)).status, 200, "who asks nothing passes");
+    assert.is(seen.length, 2);
+    await auth.close();
+    const gone = await get(p, { headers: { "x-token": "good" } });
+    assert.equal([gone.status, gone.body], [503, "nobody answers\n"]);
+  });
+}
+
+test("a filter asks in the inbound direction, too", async () => {
+  const auth = await serveApp("127.0.0.1", 0, () => ({ headers: { "x-user": "bob" }, body: "ok" }));
+  const p = await proxy(
+    app.port,
+    ...["--inbound", "--filter", "test/wasm/fixtures/auth.wasm"],
+    ...["--callout", `auth=127.0.0.1:${auth.port}`],
+  );
+  assert.is((await get(p, { headers: { "x-token": "good" } })).status, 200);
+  assert.is(seen.at(-1)?.headers["x-user"], "bob");
+  await auth.close();
+});
+
+test("a filter that asks what no flag allows does not start the proxy", async () => {
+  const flags = ["--listen", "127.0.0.1:0", "--to", `127.0.0.1:${app.port}`];
+  const p = tulle(...flags, "--filter", "test/wasm/fixtures/auth.wasm");
+  assert.is(await p.ended, 64);
+  assert.match(
+    p.err(),
+    /auth asks "auth", which is not allowed\n {2}Say where that is: --callout auth=IP/,
+  );
+});
+
 test("the admin server says that it lives, is ready, and what it did", async () => {
   const p = await proxy(app.port, "--admin", "127.0.0.1:0");
   await get(p);

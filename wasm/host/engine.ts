@@ -237,7 +237,7 @@ function checkCallouts({ callouts = {} }: FilterRef, manifest: Manifest): void {
   const named = manifest.callouts ?? [];
   for (const name of named) {
     const authority = Object.hasOwn(callouts, name) ? callouts[name] ?? "" : "";
-    if (/^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$/.test(authority)) continue;
+    if (/^([A-Za-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}$/.test(authority)) continue;
     throw new FilterRefused(
       `callouts: it asks "${name}", for which the configuration must name a service as host:port`,
     );

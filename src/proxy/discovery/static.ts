@@ -1,7 +1,7 @@
 // Discovery without a control plane: one target with fixed addresses and filters, one inbound policy.
 // For `tulle proxy`, benches and conformance suites.
 
-import type { FilterChain, FilterRef } from "../../core/filter.ts";
+import { type FilterChain, type FilterRef, NO_FILTERS } from "../../core/filter.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
 import type { ServerPolicy } from "../../model/policy.ts";
 import { DEFAULT_RETRY_BUDGET, type Route } from "../../model/route.ts";
@@ -12,11 +12,13 @@ export interface StaticDiscoveryOptions {
   /** What runs for each request, and what it was made from. */
   readonly chain: FilterChain;
   readonly filters: readonly FilterRef[];
+  /** What filters may ask, by the authority that their call-outs name; no filters run for these. */
+  readonly callouts?: ReadonlyMap<string, readonly Endpoint[]>;
   /** Identities that inbound clients must have; null: everybody may come. */
   readonly allow: readonly string[] | null;
 }
 
-/** Every target is the same. */
+/** Every target is the same, but for those of call-outs. */
 export function createStaticDiscovery(o: StaticDiscoveryOptions): Discovery {
   const route: Route = {
     name: "default",
@@ -54,8 +56,17 @@ export function createStaticDiscovery(o: StaticDiscoveryOptions): Discovery {
     filters: [],
   };
   const inbound: InboundSnapshot = { policy, routes };
+  const asked = new Map(Array.from(o.callouts ?? [], ([authority, endpoints]) => [
+    authority,
+    {
+      ...outbound,
+      authority,
+      routes: [{ route: { ...route, filters: [] }, chain: NO_FILTERS }],
+      endpoints: { exists: true, endpoints },
+    },
+  ]));
   return {
-    outbound: () => fixed(outbound),
+    outbound: (key) => fixed("authority" in key ? asked.get(key.authority) ?? outbound : outbound),
     inbound: () => fixed(inbound),
   };
 }
