@@ -40,7 +40,7 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
   --trust-domain NAME            (${DEFAULT_OPTIONS.trustDomain})
   --cluster-networks CIDR,…      (${DEFAULT_OPTIONS.clusterNetworks.join(",")})
   --default-inbound-policy NAME  (${DEFAULT_OPTIONS.defaultInboundPolicy})
-  --h2-upgrade                   let proxies carry HTTP/1 over HTTP/2
+  --no-h2-upgrade                have proxies speak HTTP/1 to each other for HTTP/1
 `;
 
 const VALUES = [
@@ -58,7 +58,7 @@ const VALUES = [
   "--cluster-networks",
   "--default-inbound-policy",
 ] as const;
-const SWITCHES = ["--allow-remote", "--h2-upgrade"] as const;
+const SWITCHES = ["--allow-remote", "--no-h2-upgrade"] as const;
 
 type ValueFlag = (typeof VALUES)[number];
 type SwitchFlag = (typeof SWITCHES)[number];
@@ -109,7 +109,7 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
         DEFAULT_POLICIES,
         DEFAULT_OPTIONS.defaultInboundPolicy,
       ),
-      h2Upgrade: switches.has("--h2-upgrade"),
+      h2Upgrade: !switches.has("--no-h2-upgrade"),
     },
   };
 }

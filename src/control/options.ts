@@ -47,7 +47,7 @@ export const DEFAULT_OPTIONS: MeshOptions = {
   opaquePorts: DEFAULT_OPAQUE_PORTS,
   inboundPort: 4143,
   proxyPorts: [4143, 4190, 4191],
-  h2Upgrade: false,
+  h2Upgrade: true,
   detectMs: 10_000,
   defaultRttMs: 30,
   decayMs: 10_000,

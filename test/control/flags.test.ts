@@ -10,7 +10,7 @@ test("parseControlFlags() fills in what is not given", () => {
   assert.equal(flags?.destination, { ip: "127.0.0.1", port: 8086 });
   assert.equal(flags?.identity, { ip: "127.0.0.1", port: 8080 });
   assert.is(flags?.mesh.trustDomain, "cluster.local");
-  assert.not(flags?.mesh.h2Upgrade);
+  assert.ok(flags?.mesh.h2Upgrade);
 });
 
 test("parseControlFlags() takes every flag of the usage text", () => {
@@ -23,7 +23,14 @@ test("parseControlFlags() takes every flag of the usage text", () => {
       "127.1.2.3:2",
       "--identity-listen=0.0.0.0:3",
     ],
-    ...["--admin-listen", "10.0.0.1:4", "--allow-remote", "--log-level", "debug", "--h2-upgrade"],
+    ...[
+      "--admin-listen",
+      "10.0.0.1:4",
+      "--allow-remote",
+      "--log-level",
+      "debug",
+      "--no-h2-upgrade",
+    ],
     ...["--cluster-domain", "a.b", "--control-namespace", "ns", "--trust-domain", "t.d"],
     ...["--filter-keys", "keys"],
     ...["--cluster-networks", "10.0.0.0/8,fd00::/8", "--default-inbound-policy", "deny"],
@@ -31,7 +38,7 @@ test("parseControlFlags() takes every flag of the usage text", () => {
   assert.equal(flags?.admin, { ip: "10.0.0.1", port: 4 });
   assert.is(flags?.filterKeys, "keys");
   assert.equal(flags?.mesh.clusterNetworks, ["10.0.0.0/8", "fd00::/8"]);
-  assert.equal([flags?.mesh.defaultInboundPolicy, flags?.mesh.h2Upgrade], ["deny", true]);
+  assert.equal([flags?.mesh.defaultInboundPolicy, flags?.mesh.h2Upgrade], ["deny", false]);
   for (const flag of USAGE.match(/--[a-z0-9-]+/g) ?? []) {
     if (["--folder", "--state"].includes(flag)) continue;
     try {

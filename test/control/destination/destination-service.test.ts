@@ -55,7 +55,7 @@ test("Get sends endpoints from pods, then only what changes", async () => {
   const identity = "web.shop.serviceaccount.identity.linkerd.cluster.local";
   assert.equal(first?.endpoints[0]?.identity, { name: identity, serverName: identity });
   assert.is(first?.endpoints[0]?.transportPort, 4143);
-  assert.is(first?.endpoints[0]?.hint, "none");
+  assert.is(first?.endpoints[0]?.hint, "h2");
 
   apply(mesh.cluster, pod("c", "10.1.0.3"));
   const added = await stream.next();

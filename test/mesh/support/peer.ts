@@ -4,10 +4,21 @@
 import { createPrivateKey } from "node:crypto";
 import net from "node:net";
 import tls from "node:tls";
+import * as assert from "uvu/assert";
 import { parseSocketAddr } from "../../../src/core/addr.ts";
 import { SILENT } from "../../../src/core/log.ts";
 import { keepCredentials } from "../../../src/proxy/credentials.ts";
 import { decodeTransportHeader, encodeTransportHeader } from "../../../src/api/transport-header.ts";
+import {
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  Frame,
+  HEADERS,
+  PREFACE,
+  SETTINGS,
+  writeFrameHeader,
+} from "../../../src/proxy/http2/frames.ts";
 import { createGrpcClient } from "../../../src/runtime/grpc-client.ts";
 import { SYSTEM_CLOCK } from "../../../src/runtime/process.ts";
 import { openSecrets } from "../../../src/runtime/secrets.ts";
@@ -133,6 +144,26 @@ export interface FakeProxy {
   close(): Promise<void>;
 }
 
+/** Whether a HEADERS frame is there. */
+function hasHead(buf: Uint8Array, at: number): boolean {
+  const frame = new Frame();
+  for (; at + 9 <= buf.length; at = frame.to) {
+    frame.read(buf, at);
+    if (frame.type === HEADERS) return frame.to <= buf.length;
+  }
+  return false;
+}
+
+/** SETTINGS, and 200 with a body on stream 1. */
+function answerOf(body: string): Uint8Array {
+  const out = new Uint8Array(28 + body.length);
+  writeFrameHeader(out, 0, 0, SETTINGS, 0, 0);
+  out[writeFrameHeader(out, 9, 1, HEADERS, END_HEADERS, 1)] = 0x88; // :status: 200
+  const at = writeFrameHeader(out, 19, body.length, DATA, END_STREAM, 1);
+  out.set(new TextEncoder().encode(body), at);
+  return out;
+}
+
 export async function serveMeshed(
   ip: string,
   port: number,
@@ -156,12 +187,9 @@ export async function serveMeshed(
       received += bytes.length;
       got = Uint8Array.from([...got, ...bytes]);
       const found = decodeTransportHeader(got, 0, got.length);
-      if (!Buffer.from(got).includes("\r\n\r\n", found?.bytes)) {
-        return;
-      }
-      socket.end(
-        `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-      );
+      if (found === null || !hasHead(got, found.bytes + PREFACE.length)) return;
+      assert.is(found.header.protocol, "http2");
+      socket.write(answerOf(body));
     });
   });
   server.on("tlsClientError", () => {});
