@@ -6,6 +6,7 @@ type Bench = (argv: readonly string[]) => Promise<number>;
 /** By name; a bench is loaded when it is asked for. */
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   http1: async () => (await import("./http1.ts")).http1,
+  http2: async () => (await import("./http2.ts")).http2,
   filters: async () => (await import("./filters.ts")).filters,
 };
 

@@ -67,6 +67,38 @@ export async function nginxProxy(
   return await nginx("nginx", dir, port, http, core);
 }
 
+/** Where a peer takes HTTP/2, where it says over HTTP/1 that it is ready, and what is behind it. */
+export interface Http2Peer {
+  readonly port: number;
+  readonly ready: number;
+  readonly to: number;
+  readonly core: number | null;
+}
+
+/** nginx with HTTP/2 and no TLS before an upstream of HTTP/1. */
+export async function nginxHttp2(dir: string, o: Http2Peer): Promise<Start> {
+  const http = `
+  upstream app { server 127.0.0.1:${o.to}; keepalive 128; keepalive_requests 100000000; }
+  server {
+    listen 127.0.0.1:${o.port} http2 backlog=4096;
+    listen 127.0.0.1:${o.ready};
+    location / {
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }
+  }`;
+  return await nginx("nginx", dir, o.ready, http, o.core);
+}
+
+/** HAProxy with HTTP/2 and no TLS before an upstream of HTTP/1. */
+export async function haproxyHttp2(dir: string, o: Http2Peer): Promise<Start> {
+  const binds = `bind 127.0.0.1:${o.port} proto h2\n  bind 127.0.0.1:${o.ready}`;
+  return { ...await haproxyWith(dir, binds, o.to, o.core), port: o.ready };
+}
+
 async function nginx(
   name: string,
   dir: string,
@@ -104,6 +136,15 @@ export async function haproxy(
   to: number,
   core: number | null,
 ): Promise<Start> {
+  return { ...await haproxyWith(dir, `bind 127.0.0.1:${port}`, to, core), port };
+}
+
+async function haproxyWith(
+  dir: string,
+  binds: string,
+  to: number,
+  core: number | null,
+): Promise<Omit<Start, "port">> {
   const path = join(dir, "haproxy.cfg");
   await writeFile(
     path,
@@ -119,11 +160,11 @@ defaults
   option forwardfor
   http-reuse always
 frontend in
-  bind 127.0.0.1:${port}
+  ${binds}
   default_backend app
 backend app
   server app 127.0.0.1:${to} pool-max-conn 128
 `,
   );
-  return { name: "haproxy", command: "haproxy", args: ["-db", "-f", path], cwd: dir, core, port };
+  return { name: "haproxy", command: "haproxy", args: ["-db", "-f", path], cwd: dir, core };
 }
