@@ -80,5 +80,7 @@ export async function drain(
   draining.active = true;
   for (const listener of listeners) void listener.close();
   const deadline = clock.now() + graceMs;
-  while (draining.inFlight.count > 0 && clock.now() < deadline) await delay(clock, 20);
+  // An HTTP/2 client may have sent requests before it read that no more are taken.
+  const busy = () => draining.inFlight.count > 0 || draining.sessions.size > 0;
+  while (busy() && clock.now() < deadline) await delay(clock, 20);
 }

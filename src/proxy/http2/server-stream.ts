@@ -80,7 +80,7 @@ export class ServerStream extends Http2Stream implements Reply {
   // --- the request ------------------------------------------------------------------------------
 
   onFields(): FieldSink {
-    const { maxHeadBytes } = this.#server.options;
+    const { maxHeadBytes } = this.#server;
     if (!this.headed) return headReader.beginRequest(this.#x.request, maxHeadBytes);
     this.#trailers ??= new ResponseHead();
     this.#trailers.major = 2;
@@ -93,7 +93,7 @@ export class ServerStream extends Http2Stream implements Reply {
     const x = this.#x;
     const code = headReader.finishRequest(end);
     if (code === TOO_LARGE) {
-      const what = `The request head is larger than ${options.maxHeadBytes} bytes`;
+      const what = `The request head is larger than ${this.#server.maxHeadBytes} bytes`;
       this.#refuse(new MeshError("head-too-large", what));
       return NO_ERROR;
     }

@@ -16,6 +16,10 @@ export interface Http2Settings {
   readonly maxConcurrentStreams: number;
   readonly stallMs: number;
   readonly keepAlive: SessionOptions["keepAlive"];
+  readonly maxFrameBytes?: number | undefined;
+  readonly maxResets?: number | undefined;
+  /** A smaller bound of heads than that of HTTP/1. */
+  readonly maxHeadBytes?: number | undefined;
   /** Called when a peer ran into a bound. */
   flooded(what: Flood, conn: ConnInfo): void;
   /** Connections to drain when the process does; each adds itself. */
@@ -39,13 +43,16 @@ export class Http2Server implements SessionOwner {
   readonly conn: ConnInfo;
   /** Whether this client is told `l5d-proxy-error`. */
   readonly tell: boolean;
+  readonly maxHeadBytes: number;
 
   constructor(driver: Driver, conn: ConnInfo, options: Http2ServerOptions) {
     this.driver = driver;
     this.conn = conn;
     this.options = options;
     this.tell = options.tellMesh(conn);
-    const { http2, maxHeadBytes, headMs, idleMs } = options;
+    const { http2, headMs, idleMs } = options;
+    const maxHeadBytes = Math.min(options.maxHeadBytes, http2.maxHeadBytes ?? Infinity);
+    this.maxHeadBytes = maxHeadBytes;
     this.session = new Http2Session(
       driver,
       { ...http2, role: "server", maxHeadBytes, headMs, idleMs },

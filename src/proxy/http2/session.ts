@@ -26,6 +26,10 @@ export interface SessionOptions {
   readonly maxConcurrentStreams: number;
   /** Longest header block, and what is announced as the longest list. At most 64 KiB. */
   readonly maxHeadBytes: number;
+  /** Longest frame that the peer may send, if not 16,384; at most 128 KiB are buffered. */
+  readonly maxFrameBytes?: number | undefined;
+  /** Streams that the peer may reset at once, beside those that time allows; absent: twice its streams. */
+  readonly maxResets?: number | undefined;
   /** For the preface, a frame or a header block that began, and the answer to our SETTINGS. */
   readonly headMs: number;
   /** A connection without streams is ended after this long; Infinity: never. */
@@ -53,6 +57,8 @@ export interface SessionOwner {
   over(why: string | null): void;
 }
 
+/** Whole frames are awaited: longer ones are not announced, whatever is configured. */
+const MAX_FRAME_BYTES = 128 * 1024;
 /** Frames that bring nothing: at once, and each second. */
 const IDLE_FRAMES = 2000;
 const IDLE_FRAMES_PER_SECOND = 200;
@@ -95,6 +101,7 @@ export class Http2Session implements Core {
   #peerLast = 0;
   #ourNext: number;
   #peerMax = ASSUMED_STREAMS;
+  readonly #maxFrame: number;
   #recvWindow = f.DEFAULT_WINDOW_BYTES;
   #consumed = 0;
   readonly #idle: Budget;
@@ -124,7 +131,11 @@ export class Http2Session implements Core {
     this.#prefaceLeft = options.role === "server" ? f.PREFACE.length : 0;
     this.#ourNext = options.role === "server" ? 2 : 1;
     this.#idle = new Budget(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND, driver.now);
-    const resets = Math.max(200, 2 * options.maxConcurrentStreams);
+    const resets = options.maxResets ?? Math.max(200, 2 * options.maxConcurrentStreams);
+    this.#maxFrame = Math.max(
+      f.DEFAULT_MAX_FRAME_BYTES,
+      Math.min(MAX_FRAME_BYTES, options.maxFrameBytes ?? 0),
+    );
     this.#resets = new Budget(resets, RESETS_PER_SECOND, driver.now);
     this.#slow = createTimer(() => this.#late());
     this.#tick = createTimer(() => this.#look());
@@ -260,11 +271,15 @@ export class Http2Session implements Core {
     const o = this.#o;
     const more = o.connectionWindowBytes - f.DEFAULT_WINDOW_BYTES;
     this.#recvWindow += Math.max(0, more);
-    this.#control.open(ch, o.role === "client", [
+    const settings: [id: number, value: number][] = [
       [f.INITIAL_WINDOW_SIZE, o.streamWindowBytes],
       [f.MAX_HEADER_LIST_SIZE, o.maxHeadBytes],
       o.role === "client" ? [f.ENABLE_PUSH, 0] : [f.MAX_CONCURRENT_STREAMS, o.maxConcurrentStreams],
-    ], more);
+    ];
+    if (this.#maxFrame > f.DEFAULT_MAX_FRAME_BYTES) {
+      settings.push([f.MAX_FRAME_SIZE, this.#maxFrame]);
+    }
+    this.#control.open(ch, o.role === "client", settings, more);
     timers.arm(this.#slow, now + o.headMs);
     this.#arm();
   }
@@ -283,7 +298,7 @@ export class Http2Session implements Core {
     while (to - at >= f.FRAME_HEADER_BYTES) {
       frame.read(buf, at);
       let code = this.#expectedNow(frame);
-      if (code === f.NO_ERROR) code = frame.check(f.DEFAULT_MAX_FRAME_BYTES);
+      if (code === f.NO_ERROR) code = frame.check(this.#maxFrame);
       if (code === f.NO_ERROR) {
         if (frame.to > to) break;
         at = frame.to;

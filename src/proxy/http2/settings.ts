@@ -21,6 +21,10 @@ export interface Http2Config {
   readonly connectionWindowBytes: number;
   readonly maxConcurrentStreams: number | null;
   readonly keepAlive: Http2Settings["keepAlive"];
+  readonly maxFrameBytes: number | null;
+  readonly maxHeaderListBytes: number | null;
+  /** Streams that a client may reset before its connection is ended. */
+  readonly maxPendingResets: number | null;
 }
 
 /** Settings of one direction. `sessions` are the connections that a drain ends. */
@@ -41,6 +45,9 @@ export function http2Settings(o: {
     connectionWindowBytes: config?.connectionWindowBytes ?? CONNECTION_WINDOW_BYTES,
     maxConcurrentStreams: config?.maxConcurrentStreams ?? MAX_CONCURRENT_STREAMS,
     keepAlive: config?.keepAlive ?? null,
+    maxFrameBytes: config?.maxFrameBytes ?? undefined,
+    maxHeadBytes: config?.maxHeaderListBytes ?? undefined,
+    maxResets: config?.maxPendingResets ?? undefined,
     stallMs: STALL_MS,
     sessions,
     flooded(what: Flood, conn: ConnInfo) {

@@ -427,6 +427,26 @@ test("a drain that the client never answers ends too", () => {
   assert.ok(s.gone());
 });
 
+test("what is configured is announced, and kept to", () => {
+  const s = server({ maxFrameBytes: 40_000, maxHeadBytes: 2_000, maxResets: 3 });
+  const [settings] = s.peer.only(f.SETTINGS);
+  const told = new Map<number, number>();
+  for (let at = 0; at < settings!.payload.length; at += 6) {
+    told.set(settings!.payload[at + 1]!, f.readU32(settings!.payload, at + 2));
+  }
+  assert.is(told.get(f.MAX_FRAME_SIZE), 40_000);
+  assert.is(told.get(f.MAX_HEADER_LIST_SIZE), 2_000);
+  s.peer.hello().headers(1, POST, false).data(1, 40_000);
+  assert.is(s.call(0).body.length, 40_000);
+  s.peer.headers(3, [...GET, ["x-a", "x".repeat(2_000)]]);
+  assert.is(s.peer.only(f.HEADERS)[0]?.fields[":status"], "431");
+  for (let i = 0; i < 4; i++) s.peer.headers(5 + 2 * i, GET).rst(5 + 2 * i);
+  assert.equal(s.floods, ["resets"]);
+  const t = server({ maxFrameBytes: 40_000 });
+  t.peer.hello().headers(1, POST, false).data(1, 40_001);
+  assert.is(codeOf(t.peer.only(f.GOAWAY)[0]), f.FRAME_SIZE_ERROR);
+});
+
 test("streams are used again, and nothing of one request is seen by the next", () => {
   const s = server();
   s.peer.hello();
