@@ -5,6 +5,7 @@ import type { SocketAddr } from "../../src/core/addr.ts";
 import { type FilterChain, NO_FILTERS } from "../../src/core/filter.ts";
 import { SILENT } from "../../src/core/log.ts";
 import type { Endpoint } from "../../src/model/endpoint.ts";
+import type { Discovery } from "../../src/proxy/discovery/discovery.ts";
 import { createStaticDiscovery } from "../../src/proxy/discovery/static.ts";
 import type { EndpointProtocol } from "../../src/proxy/http/endpoint-clients.ts";
 import { Inbound } from "../../src/proxy/inbound/accept.ts";
@@ -28,6 +29,8 @@ export interface NetProxyOptions {
   readonly to: readonly (SocketAddr | Endpoint)[];
   readonly protocol?: EndpointProtocol;
   readonly chain?: FilterChain;
+  /** Instead of a set that never changes. */
+  readonly discovery?: Discovery;
   /** The inbound stack, before the first of `to`, with a transport header where TLS is. */
   readonly inbound?: boolean;
   /** Its identity; without, it speaks plain text. */
@@ -63,7 +66,7 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
       hint: "none",
     }
   );
-  const discovery = createStaticDiscovery({
+  const discovery = o.discovery ?? createStaticDiscovery({
     endpoints,
     chain: o.chain ?? NO_FILTERS,
     filters: [],
