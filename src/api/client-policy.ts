@@ -153,6 +153,7 @@ export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
     case "http2":
       return {
         ...httpPolicy(origin, "http", httpRules(kind.value.routes, `protocol.${kind.case}.routes`)),
+        ...(kind.case === "http2" ? { http2Only: true } : {}),
         accrual: accrualFromWire(
           kind.value.failureAccrual,
           `protocol.${kind.case}.failure_accrual`,
@@ -161,6 +162,7 @@ export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
     case "grpc":
       return {
         ...httpPolicy(origin, "http", grpcRules(kind.value.routes, "protocol.grpc.routes")),
+        http2Only: true,
         accrual: accrualFromWire(kind.value.failureAccrual, "protocol.grpc.failure_accrual"),
       };
     case "opaque":

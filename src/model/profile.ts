@@ -31,6 +31,8 @@ export interface ClientPolicy {
   readonly origin: Origin;
   /** `detect` carries both; `http` and `opaque` are said by the policy. */
   readonly protocol: "detect" | "http" | "opaque";
+  /** The service speaks HTTP/2 only, also to what its clients say in HTTP/1. */
+  readonly http2Only?: boolean;
   readonly routes: readonly Route[];
   /** `Destination/Get` path of the balancer, or empty when there is none. */
   readonly destination: string;

@@ -215,6 +215,17 @@ test("a client policy carries what proxies of the reference require", () => {
   assert.is(backend?.metadata?.kind.case, "resource");
 });
 
+test("a policy of HTTP/2 or gRPC says that its endpoints speak nothing else", () => {
+  const policy = { ...POLICY, protocol: "http" as const };
+  assert.is(clientPolicyFromWire(clientPolicyToWire(policy, 10_000)).http2Only, undefined);
+  assert.is(clientPolicyFromWire(clientPolicyToWire(policy, 10_000, true)).http2Only, true);
+  const grpc = create(OutboundPolicySchema, {
+    metadata: { kind: { case: "default", value: "grpc" } },
+    protocol: { kind: { case: "grpc", value: {} } },
+  });
+  assert.is(clientPolicyFromWire(grpc).http2Only, true);
+});
+
 test("routes of a policy come in order of precedence, one for each match", () => {
   const wire = outbound(POLICY);
   if (wire.protocol?.kind.case !== "detect") return assert.unreachable();

@@ -17,6 +17,8 @@ export interface TargetPlan {
   /** For metrics. */
   readonly authority: string;
   readonly opaque: boolean;
+  /** The endpoints speak HTTP/2 only. */
+  readonly http2Only: boolean;
   readonly routes: readonly RoutePlan[];
   readonly budget: RetryBudget;
   /** A `Destination/Get` path, or a set that is already known. */
@@ -45,6 +47,7 @@ export function combine(
     ...leads,
     authority: authorityOf(target, profile, policy),
     opaque,
+    http2Only: policy?.http2Only === true,
     routes: routesOf(winning, policy).map((route) => ({ route, filters: route.filters })),
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,
     defaultRttMs: policy?.defaultRttMs ?? DEFAULT_RTT_MS,

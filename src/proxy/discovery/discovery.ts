@@ -25,6 +25,8 @@ export interface OutboundSnapshot {
   /** False: the control plane says that there is no such service. */
   readonly exists: boolean;
   readonly opaque: boolean;
+  /** The endpoints speak HTTP/2, also to what a client says in HTTP/1. */
+  readonly http2Only?: boolean;
   /** In order of precedence; the first that matches is taken. */
   readonly routes: readonly RouteSnapshot[];
   readonly budget: RetryBudget;

@@ -171,6 +171,7 @@ export class OutboundTarget {
       authority: plan.authority,
       exists: endpoints?.exists ?? true,
       opaque: plan.opaque,
+      http2Only: plan.http2Only,
       routes,
       budget: plan.budget,
       endpoints,

@@ -90,7 +90,9 @@ export class Target {
       }));
     }
     const accrual = JSON.stringify(snapshot.accrual);
-    const renew = before !== null && JSON.stringify(before.accrual) !== accrual;
+    const renew = before !== null &&
+      (JSON.stringify(before.accrual) !== accrual ||
+        (before.http2Only === true) !== (snapshot.http2Only === true));
     if (before?.endpoints !== snapshot.endpoints || renew) this.#updateEndpoints(snapshot, renew);
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();
@@ -123,7 +125,7 @@ export class Target {
         state = new EndpointState(
           endpoint,
           snapshot.authority,
-          this.reach,
+          snapshot.http2Only === true ? { protocol: "http2", ...this.reach } : this.reach,
           snapshot,
           snapshot.accrual,
           (status) => isFailure(status, []),

@@ -6,6 +6,7 @@ import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { ask } from "../../mesh/support/http.ts";
 import { eventually } from "../../mesh/support/waiting.ts";
 import { netProxy } from "../../support/net-proxy.ts";
 import { endpoint, FakeDiscovery, snapshot } from "../../support/outbound-fixture.ts";
@@ -79,6 +80,24 @@ test("one connection of a client follows its target's endpoints, without losing 
     client.destroy();
     await proxy.close();
     await Promise.all([a.close(), b.close()]);
+  }
+  assert.equal(proxy.defects, []);
+});
+
+test("where the policy says HTTP/2, a client of HTTP/1 reaches its endpoints too", async () => {
+  const a = await app("a");
+  const ofHttp2 = { ...snapshot({ exists: true, endpoints: [endpoint(a.addr)] }), http2Only: true };
+  const discovery = new FakeDiscovery({ ...ofHttp2, http2Only: false });
+  const to = [a.addr];
+  const proxy = await netProxy({ to, discovery });
+  try {
+    const get = () => ask({ host: "127.0.0.1", port: proxy.port, path: "/", agent: false });
+    assert.is((await get()).status, 502, "it does not speak HTTP/1");
+    proxy.driver.run(() => discovery.set(ofHttp2));
+    assert.is((await get()).body, "a");
+  } finally {
+    await proxy.close();
+    await a.close();
   }
   assert.equal(proxy.defects, []);
 });
