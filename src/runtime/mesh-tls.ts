@@ -19,6 +19,14 @@ export const TRANSPORT_ALPN = "transport.l5d.io/v1";
 /** SSL_OP_NO_TICKET: no TLS 1.3 session ticket is sent. */
 const NO_TICKET = 0x4000;
 
+/** Who accepted the sockets of server handshakes: `net-listener.ts`. */
+export interface HandshakeListener {
+  /** Whether the handshake is of a socket that it handed to `terminate`. */
+  began(socket: tls.TLSSocket): boolean;
+  secured(socket: tls.TLSSocket): void;
+  failed(socket: tls.TLSSocket, e: Error): void;
+}
+
 /** Contexts for both roles; `update` replaces them for new handshakes, open connections go on. */
 export class MeshTls {
   #material: TlsMaterial | null = null;
@@ -26,21 +34,29 @@ export class MeshTls {
   #server: tls.Server | null = null;
   readonly #secured: (socket: tls.TLSSocket) => void;
   readonly #failed: (e: Error, socket: tls.TLSSocket) => void;
-  #onSecured: ((socket: tls.TLSSocket) => void) | null = null;
-  #onFailed: ((socket: tls.TLSSocket, e: Error) => void) | null = null;
+  readonly #listeners: HandshakeListener[] = [];
 
   constructor() {
-    this.#secured = (socket) => this.#onSecured?.(socket);
-    this.#failed = (e, socket) => this.#onFailed?.(socket, e);
+    this.#secured = (socket) => {
+      const listener = this.#listenerOf(socket);
+      if (listener === undefined) socket.destroy();
+      else listener.secured(socket);
+    };
+    this.#failed = (e, socket) => {
+      // One that is gone has no address any more: whoever counts it, it is counted.
+      const listener = this.#listenerOf(socket) ?? this.#listeners[0];
+      listener?.failed(socket, e);
+      socket.destroy();
+    };
   }
 
-  /** Who hears of finished and failed server handshakes. One listener: `net-listener.ts`. */
-  onServer(
-    secured: (socket: tls.TLSSocket) => void,
-    failed: (socket: tls.TLSSocket, e: Error) => void,
-  ): void {
-    this.#onSecured = secured;
-    this.#onFailed = failed;
+  /** Adds who hears of the handshakes that it began: one for each address with mesh TLS. */
+  onServer(listener: HandshakeListener): void {
+    this.#listeners.push(listener);
+  }
+
+  #listenerOf(socket: tls.TLSSocket): HandshakeListener | undefined {
+    return this.#listeners.find((l) => l.began(socket));
   }
 
   /** Takes a new certificate. Throws when key and certificate do not belong together. */

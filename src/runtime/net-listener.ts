@@ -55,9 +55,10 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
   const { at, mesh, reusePort = false, transparent = false } = options;
   const pending = new Map<string, PendingSocket>();
   if (mesh !== null) {
-    mesh.onServer(
-      (socket) => {
-        const key = remoteKey(socket);
+    mesh.onServer({
+      began: (socket) => pending.has(connectionKey(socket)),
+      secured(socket) {
+        const key = connectionKey(socket);
         const original = pending.get(key)?.original ?? null;
         pending.delete(key);
         const peer = clientPeer(socket);
@@ -68,12 +69,11 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
         }
         driver.accepted(socket, peer, null, options.accept, original);
       },
-      (socket, e) => {
-        pending.delete(remoteKey(socket));
+      failed(socket, e) {
+        pending.delete(connectionKey(socket));
         options.refused("tls", e.message);
-        socket.destroy();
       },
-    );
+    });
   }
   const server = net.createServer(
     { pauseOnConnect: true, allowHalfOpen: true, noDelay: true },
@@ -85,7 +85,7 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
         driver.accepted(socket, null, null, options.accept, original);
         return;
       }
-      const key = remoteKey(socket);
+      const key = connectionKey(socket);
       if (pending.size >= MAX_PENDING) {
         options.refused("overload", "too many handshakes at once");
         socket.destroy();
@@ -157,8 +157,9 @@ function detect(socket: net.Socket, detectMs: number, done: (first: Uint8Array) 
   socket.once("end", finish);
 }
 
-function remoteKey(socket: net.Socket | tls.TLSSocket): string {
-  return `${socket.remoteAddress}|${socket.remotePort}`;
+/** The same for a socket and the TLS socket made of it; another for each address that is listened on. */
+function connectionKey(s: net.Socket | tls.TLSSocket): string {
+  return `${s.localAddress}|${s.localPort}|${s.remoteAddress}|${s.remotePort}`;
 }
 
 function listenError(at: SocketAddr, e: Error & { code?: string }): string {

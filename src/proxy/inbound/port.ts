@@ -15,6 +15,7 @@ import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../disc
 import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
 import { type DetectResult, DetectSeries } from "../tcp/detect-metrics.ts";
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
+import type { TapHub } from "../tap/hub.ts";
 
 /** What all ports share. Per process. */
 export interface InboundOptions {
@@ -35,6 +36,8 @@ export interface InboundOptions {
   readonly protocol?: EndpointProtocol;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
+  /** Whoever observes requests. */
+  readonly tap?: TapHub;
 }
 
 /** The policy's answer for one client. */

@@ -13,6 +13,9 @@ import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { downgrade } from "../http2/orig-proto.ts";
 import type { RequestSeries } from "../metrics.ts";
+import { inboundEnds } from "../tap/ends.ts";
+import { NOBODY } from "../tap/hub.ts";
+import { tapped } from "../tap/tapped.ts";
 import type { Decision, InboundPort } from "./port.ts";
 
 const CLIENT_ID = headerName("l5d-client-id");
@@ -80,8 +83,20 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
     (inner) => requestFilters(port.options.callouts ?? null, inner),
     (inner) => responseFilters(inner),
     // The application.
-    (x, reply) => port.client.dispatch(x, reply),
+    application(standing),
   );
+}
+
+function application(standing: Standing): HttpService {
+  const { client, application: addr, options } = standing.port;
+  const tap = options.tap ?? NOBODY;
+  const now = () => options.driver.now;
+  return (x, reply) => {
+    if (tap.active === 0) return client.dispatch(x, reply);
+    const { labels } = (x.route as RouteSnapshot).route;
+    const ends = inboundEnds(x, addr, standing.decision?.labels ?? {}, labels);
+    return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
+  };
 }
 
 function originalProtocol(conn: ConnInfo, inner: HttpService): HttpService {

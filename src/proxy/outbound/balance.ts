@@ -6,7 +6,10 @@ import { MeshError } from "../../core/errors.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { EndpointState } from "./endpoint.ts";
 import { pickP2c } from "./peak-ewma.ts";
-import type { Target } from "./target.ts";
+import { NOBODY, type TapHub } from "../tap/hub.ts";
+import { outboundEnds } from "../tap/ends.ts";
+import { tapped } from "../tap/tapped.ts";
+import type { RouteState, Target } from "./target.ts";
 
 /**
  * Chooses among the endpoints that are ready and not ejected, or null when there are none. One that
@@ -51,7 +54,12 @@ function pickOf(endpoints: readonly EndpointState[], now: number, random: () => 
 }
 
 /** The innermost layer: gives the attempt to an endpoint's connections. */
-export function balance(target: Target, random: () => number): HttpService {
+export function balance(
+  target: Target,
+  random: () => number,
+  tap: TapHub = NOBODY,
+): HttpService {
+  const now = () => target.reach.driver.now;
   return (x, reply) => {
     const endpoint = pickEndpoint(target, random, x.choice);
     if (endpoint === null) {
@@ -65,6 +73,13 @@ export function balance(target: Target, random: () => number): HttpService {
       return NOTHING_MORE;
     }
     x.endpointLabels = endpoint.endpoint.labels;
-    return endpoint.client.dispatch(x, reply);
+    const { client } = endpoint;
+    if (tap.active === 0) return client.dispatch(x, reply);
+    const ends = outboundEnds(
+      endpoint.endpoint,
+      endpoint.connect.tls === null ? null : endpoint.endpoint.identity?.name ?? "",
+      (x.route as RouteState).route.labels,
+    );
+    return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
   };
 }

@@ -14,6 +14,7 @@ import { NOTHING_MORE } from "../http/sinks.ts";
 import { attempts } from "./attempts.ts";
 import { awaitReady } from "./await-ready.ts";
 import { balance } from "./balance.ts";
+import type { TapHub } from "../tap/hub.ts";
 import type { RouteState, Target } from "./target.ts";
 import { tunnel } from "./tunnel.ts";
 
@@ -28,6 +29,8 @@ export interface OutboundOptions {
   readonly random: () => number;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
+  /** Whoever observes requests. */
+  readonly tap?: TapHub;
 }
 
 /** The service of one target. What ends an exchange is told to the first layer, whichever way it ends. */
@@ -55,7 +58,7 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
     // Time-out, retries, response filters.
     (inner) => attempts(target, driver, o.replayMaxBytes, inner),
     // One attempt: an endpoint, its connection, the wire.
-    balance(target, o.random),
+    balance(target, o.random, o.tap),
   );
 }
 
