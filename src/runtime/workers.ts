@@ -5,6 +5,11 @@ import process from "node:process";
 import os from "node:os";
 import { parentPort, Worker, workerData } from "node:worker_threads";
 
+/** Node's flags of a worker, as `bin/tulle.js` has them. Deno takes none there. */
+const EXEC_ARGV = process.versions.deno === undefined
+  ? ["--disable-warning=ExperimentalWarning"]
+  : [];
+
 /** A worker as the main thread holds it. */
 export interface WorkerThread {
   /** Sends a clone. Lost when the worker is gone. */
@@ -29,7 +34,8 @@ export function startWorker(
 ): WorkerThread {
   let isOver = false;
   let why = "";
-  const worker = new Worker(entry, { workerData: data, name });
+  // Not the parent's own: what its `--import` watches is a matter of the process.
+  const worker = new Worker(entry, { workerData: data, name, execArgv: EXEC_ARGV });
   worker.on("message", (message) => {
     if (!isOver) on.message(message);
   });

@@ -185,8 +185,15 @@ export class TestMesh {
   async startProxy(pod: MeshPod, env: Readonly<Record<string, string>> = {}): Promise<void> {
     await this.#writeIdentity(pod);
     const plan: ChildPlan = proxyPlan(this.folders, asDemo(pod), this.control, this.#net);
+    const { rights } = plan;
+    // Deno reads what a worker thread runs with the rights of the process.
+    const threads = "LINKERD2_PROXY_CORES" in env ? ["src", "wasm", "node_modules"] : [];
     const child = this.#children.start({
       ...plan,
+      rights: {
+        ...rights,
+        read: [...rights.read, ...threads.map((folder) => join(PACKAGE_ROOT, folder))],
+      },
       env: {
         ...plan.env,
         LINKERD2_PROXY_INBOUND_LISTEN_ADDR: `${pod.ip}:${pod.inboundPort ?? 4143}`,

@@ -54,6 +54,8 @@ export class Fleet implements Serving {
   #credentials: TlsCredentials | null = null;
   #level: LogLevel;
   #mayListen = false;
+  /** Workers that ended before their data plane was built, by number, with why. */
+  readonly #neverStarted = new Map<number, string>();
 
   constructor(o: FleetOptions) {
     this.#o = o;
@@ -79,6 +81,12 @@ export class Fleet implements Serving {
 
   async listen(): Promise<readonly SocketAddr[]> {
     this.#mayListen = true;
+    // What could not even begin will not a second later: the proxy has no use for it.
+    for (const [number, why] of this.#neverStarted) {
+      if (this.#links.get(number)?.hasStarted === true) continue;
+      throw new Error(`worker ${number} does not start: ${why}`);
+    }
+    if (this.#links.size === 0) throw new Error("no worker runs");
     const addrs = await Promise.all(Array.from(this.#links.values(), (link) => link.listen()));
     this.#count();
     return addrs[0] ?? [];
@@ -139,6 +147,8 @@ export class Fleet implements Serving {
     const { number } = link;
     if (this.#links.get(number) !== link) return;
     this.#links.delete(number);
+    if (link.hasStarted) this.#neverStarted.delete(number);
+    else this.#neverStarted.set(number, why);
     link.sheet.addTo(this.#pastSheet, false);
     if (link.newest !== null) {
       this.#past = [sumReports([], [...this.#past, link.newest])];

@@ -45,6 +45,8 @@ export class WorkerLink implements FilterTaker {
   readonly sinceMs: number;
   /** The newest report, if there was one. */
   newest: WorkerReport | null = null;
+  /** Its data plane was built. */
+  hasStarted = false;
   isServing = false;
   readonly #o: LinkOptions;
   readonly #thread: Thread;
@@ -143,6 +145,7 @@ export class WorkerLink implements FilterTaker {
   #message(m: FromWorker): void {
     switch (m.type) {
       case "started":
+        this.hasStarted = true;
         return;
       case "cells":
         return this.sheet.memory(m.cells);

@@ -43,6 +43,7 @@ export function fakeThreads(): { readonly threads: FakeThread[]; readonly start:
         on: (message) => healthy(fake, message),
       };
       threads.push(fake);
+      queueMicrotask(() => fake.say({ type: "started" }));
       return {
         post: (message) => {
           if (isGone) return;

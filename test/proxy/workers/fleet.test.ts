@@ -251,6 +251,26 @@ test("an address that a worker cannot have ends the start with its line", async 
   assert.is((seen.error as Error).message, "Listen on x failed");
 });
 
+test("a worker that does not even begin ends the start with the reason", async () => {
+  const { fleet: one, threads } = fleet(2);
+  threads[1]!.die("no right to read worker.ts");
+  const seen = watchPromise(one.listen());
+  await settle();
+  assert.is((seen.error as Error).message, "worker 2 does not start: no right to read worker.ts");
+});
+
+test("a worker that ended once it had begun does not end the start", async () => {
+  const { fleet: one, threads, clock, metrics } = fleet(2);
+  await settle();
+  threads[1]!.die("boom");
+  assert.equal(await one.listen(), [{ ip: "127.0.0.1", port: 4140 }]);
+  assert.is(valueOf(metrics.sheet, "worker_threads_serving", ""), 1);
+  clock.advance(100);
+  await settle();
+  assert.equal(types(threads[2]), ["listen"]);
+  assert.is(valueOf(metrics.sheet, "worker_threads_serving", ""), 2);
+});
+
 test("a drain waits for all workers, no longer than its bound, and then every one ends", async () => {
   const { fleet: one, threads, clock } = fleet(3);
   await one.listen();
