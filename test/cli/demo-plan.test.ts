@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { RETRY_MODULE } from "../../src/cli/entries.ts";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseAllDocuments } from "yaml";
@@ -75,7 +76,8 @@ test("a pod's proxy gets the environment that the injector would give it", () =>
   assert.is(env.LINKERD2_PROXY_POLICY_WORKLOAD, '{"ns":"shop","pod":"vote"}');
   assert.is(env.LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS, "PEM");
   assert.equal(rights.write, ["/w/pods/vote/identity", "/w/pods/vote/filters"]);
-  assert.equal(rights.read, ["/w/pods/vote"], "not the control plane's state, nor another pod's");
+  const what = "not the control plane's state, nor another pod's";
+  assert.equal(rights.read, ["/w/pods/vote", RETRY_MODULE], what);
 });
 
 test("an application may reach its own pod's address and nothing else", () => {
