@@ -39,6 +39,8 @@ export interface ConnectTo {
   /** The source address to bind, or null for the system's choice. */
   readonly from: string | null;
   readonly timeoutMs: number;
+  /** TCP keep-alive after this long without a byte; absent or null: off. */
+  readonly keepAliveMs?: number | null;
   readonly tls: {
     readonly serverName: string;
     readonly identity: string;

@@ -14,6 +14,10 @@ export interface ListenRequest {
   readonly meshTls: boolean;
   /** Terminate whatever name a client asks for, not only the identity's; for static configuration. */
   readonly anyName: boolean;
+  /** Connections that wait to be accepted; absent or null: this proxy's choice. */
+  readonly backlog?: number | null;
+  /** TCP keep-alive of what is accepted, after this long without a byte; absent or null: off. */
+  readonly keepAliveMs?: number | null;
   /** How long the first bytes of a connection are awaited before it counts as plain text. */
   readonly detectMs: number;
   /** Connections may have been redirected here: tell their original destinations. */

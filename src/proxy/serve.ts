@@ -82,6 +82,7 @@ export function reachOptions(o: {
   sourceIp: string | null;
   podIps: readonly string[] | null;
   connectMs: number;
+  keepAliveMs?: number | null;
   /** Linkerd's defaults unless set. */
   backoff?: () => Backoff;
   poolIdleMs: number;

@@ -29,6 +29,7 @@ export function dial(
     ...(to.from === null ? {} : { localAddress: to.from }),
     allowHalfOpen: true,
     noDelay: true,
+    ...keepAlive(to),
   };
   if (to.tls === null || mesh === null) {
     return net.connect({ ...at, onread }).once("connect", () => opened(null));
@@ -46,6 +47,12 @@ export function dial(
   });
   socket.once("secureConnect", () => opened(serverPeer(socket, identity, alpn)));
   return socket;
+}
+
+/** Options of sockets that the system asks about a peer that says nothing. */
+export function keepAlive({ keepAliveMs }: { readonly keepAliveMs?: number | null }) {
+  if (keepAliveMs === undefined || keepAliveMs === null || keepAliveMs === 0) return {};
+  return { keepAlive: true, keepAliveInitialDelay: keepAliveMs };
 }
 
 /**

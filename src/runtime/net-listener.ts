@@ -19,6 +19,9 @@ const MAX_PENDING = 10_000;
 /** How long a redirected connection may be silent before it counts as no TLS of the mesh. */
 const SILENT_MS = 100;
 
+/** Connections that wait to be accepted, unless told otherwise. */
+const BACKLOG = 1024;
+
 /** A connection that is not accepted yet. */
 interface PendingSocket {
   readonly socket: net.Socket;
@@ -78,6 +81,8 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
   const server = net.createServer(
     { pauseOnConnect: true, allowHalfOpen: true, noDelay: true },
     (socket) => {
+      // by hand: Deno's server does not do it for its options
+      if (options.keepAliveMs) socket.setKeepAlive(true, options.keepAliveMs);
       socket.on("error", () => {});
       // now: later the handle belongs to another socket
       const original = transparent ? originalDst(socket) : null;
@@ -114,7 +119,8 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
     server.once("error", (e: Error & { code?: string }) => {
       reject(new Error(listenError(at, e), { cause: e }));
     });
-    server.listen({ host: at.ip, port: at.port, backlog: 1024, reusePort }, () => {
+    const backlog = options.backlog ?? BACKLOG;
+    server.listen({ host: at.ip, port: at.port, backlog, reusePort }, () => {
       server.on("error", () => {});
       const bound = server.address() as net.AddressInfo;
       resolve({

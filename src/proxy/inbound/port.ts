@@ -26,6 +26,7 @@ export interface InboundOptions {
   /** Where the application listens on a port; null: there is no such port. */
   application(port: number): SocketAddr;
   readonly connectMs: number;
+  readonly keepAliveMs?: number | null;
   readonly poolIdleMs: number;
   readonly maxIdle: number;
   /** Requests at once, over all ports and connections; more are refused. */
@@ -67,7 +68,13 @@ export class InboundPort {
     this.options = o;
     this.watched = o.discovery.inbound(port);
     this.application = o.application(port);
-    this.connect = { addr: this.application, from: o.sourceIp, timeoutMs: o.connectMs, tls: null };
+    this.connect = {
+      addr: this.application,
+      from: o.sourceIp,
+      timeoutMs: o.connectMs,
+      keepAliveMs: o.keepAliveMs ?? null,
+      tls: null,
+    };
     const tcp = new ConnectionSeries(o.metrics, {
       direction: "inbound",
       peer: "dst",

@@ -29,6 +29,7 @@ export interface ReachOptions {
   /** What is exempt from mutual TLS, with loopback; null: nothing. */
   readonly podIps: readonly string[] | null;
   readonly connectMs: number;
+  readonly keepAliveMs?: number | null;
   /** How long an endpoint that cannot be reached is left alone; one for each endpoint. */
   backoff(): Backoff;
   /** For the jitter of ejections. */
@@ -53,7 +54,13 @@ export function connectTo(endpoint: Endpoint, o: ReachOptions): ConnectTo {
     alpn: transportPort > 0 ? TRANSPORT_ALPN : null,
   };
   const port = tls !== null && transportPort > 0 ? transportPort : addr.port;
-  return { addr: { ip: addr.ip, port }, from: o.sourceIp, timeoutMs: o.connectMs, tls };
+  return {
+    addr: { ip: addr.ip, port },
+    from: o.sourceIp,
+    timeoutMs: o.connectMs,
+    keepAliveMs: o.keepAliveMs ?? null,
+    tls,
+  };
 }
 
 /** The transport header of a connection to it, or null when it is reached directly. */
