@@ -18,8 +18,10 @@ import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { isFailure } from "../../model/route.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
+import { isGrpcFailure } from "../http/grpc.ts";
 import { filterTrailers } from "../http/filters.ts";
 import { replyLocally } from "../http/local-reply.ts";
+import { peekGrpc } from "./peek-grpc.ts";
 import type { RouteState, Target } from "./target.ts";
 
 /** A failed response up to this size is read to its end before the retry, so that its connection lives on. */
@@ -33,8 +35,10 @@ export function attempts(
   inner: HttpService,
 ): HttpService {
   const free: Attempts[] = [];
+  // How a gRPC call ended must be known before its response is passed on.
+  const one = peekGrpc(driver, inner);
   return (x, reply) => {
-    const a = free.pop() ?? new Attempts(target, driver, replayMaxBytes, inner, free);
+    const a = free.pop() ?? new Attempts(target, driver, replayMaxBytes, one, free);
     return a.start(x, reply);
   };
 }
@@ -57,7 +61,7 @@ class Attempts implements Reply {
   readonly #inner: HttpService;
   readonly #free: Attempts[];
   readonly #replay: BodyBuffer;
-  readonly #outcome: Outcome = { status: 0, error: 0, elapsedMs: 0 };
+  readonly #outcome: Outcome = { status: 0, error: 0, grpcStatus: -1, elapsedMs: 0 };
   readonly #deadline: Timer;
   readonly #backoff: Timer;
   /** A filter's time-out for one attempt. */
@@ -137,6 +141,7 @@ class Attempts implements Reply {
     this.#route?.series.attempt();
     this.wake = null;
     this.#sink = null;
+    x.grpcStatus = -1;
     if ((x.chain.hooks & HOOK_ATTEMPT) !== 0) x.chain.attemptStart(x);
     if (x.attemptTimeoutMs > 0) {
       this.#driver.timers.arm(this.#limit, this.#driver.now + x.attemptTimeoutMs);
@@ -182,7 +187,8 @@ class Attempts implements Reply {
     const route = this.#route as RouteState;
     const { status } = head;
     if (x.attemptTimeoutMs > 0) this.#driver.timers.cancel(this.#limit);
-    route.series.attempted(status, isFailure(status, route.route.responseClasses));
+    const failed = isFailure(status, route.route.responseClasses) || isGrpcFailure(x.grpcStatus);
+    route.series.attempted(status, failed);
     if (this.#mayRetry && !head.tunnel && this.#decide(status, 0)) {
       if (head.bodyLength >= 0 && head.bodyLength <= SWALLOW_BYTES) {
         this.#state = SWALLOWING;
@@ -269,6 +275,7 @@ class Attempts implements Reply {
     const outcome = this.#outcome;
     outcome.status = status;
     outcome.error = error;
+    outcome.grpcStatus = status === 0 ? -1 : x.grpcStatus;
     outcome.elapsedMs = this.#driver.now - this.#startedMs;
     const afterMs = x.chain.attemptOutcome(x, outcome);
     if (afterMs < 0) return false;
@@ -309,6 +316,7 @@ class Attempts implements Reply {
       if (this.#mayRetry) {
         this.#outcome.status = 0;
         this.#outcome.error = OUTCOME_TIMEOUT;
+        this.#outcome.grpcStatus = -1;
         this.#outcome.elapsedMs = this.#driver.now - this.#startedMs;
         this.#x.chain.attemptOutcome(this.#x, this.#outcome);
       }

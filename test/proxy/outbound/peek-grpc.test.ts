@@ -1,0 +1,153 @@
+// Retries by gRPC codes: the code stands in the trailers, after what a retry must take back.
+
+import http2 from "node:http2";
+import type { AddressInfo } from "node:net";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import {
+  connectNodeAdapter,
+  createGrpcTransport,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
+import {
+  type FilterChain,
+  HOOK_OUTCOME,
+  NO_FILTERS,
+  type Outcome,
+} from "../../../src/core/filter.ts";
+import { Echo } from "../../support/echo-rpc.ts";
+import { netProxy } from "../../support/net-proxy.ts";
+
+interface Answer {
+  /** Fails with this code; OK without. */
+  readonly code?: Code;
+  /** Messages before the end. */
+  readonly messages?: readonly string[];
+  /** Waits before it ends. */
+  readonly until?: Promise<void>;
+}
+
+/** A service that answers its calls in order, and a proxy that retries these codes. */
+async function service(answers: readonly Answer[], codes: readonly Code[]) {
+  let calls = 0;
+  const seen: (number | undefined)[] = [];
+  const requests: string[] = [];
+  const handler = connectNodeAdapter({
+    routes: (router) =>
+      router.service(Echo, {
+        unary({ text }) {
+          requests.push(text);
+          const { code, messages = ["ok"] } = answers[calls++] ?? {};
+          if (code !== undefined) throw new ConnectError(`code ${code}`, code);
+          return { text: messages[0]! };
+        },
+        async *repeat({ text }) {
+          requests.push(text);
+          const { code, messages = [], until } = answers[calls++] ?? {};
+          for (const message of messages) yield { text: message };
+          await until;
+          if (code !== undefined) throw new ConnectError(`code ${code}`, code);
+        },
+      }),
+  });
+  const server = http2.createServer({}, handler);
+  const sessions = new Set<http2.ServerHttp2Session>();
+  server.on("session", (session: http2.ServerHttp2Session) => {
+    sessions.add(session);
+    session.on("error", () => {}).on("close", () => sessions.delete(session));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const chain: FilterChain = {
+    ...NO_FILTERS,
+    hooks: HOOK_OUTCOME,
+    attemptOutcome(_x, outcome: Outcome) {
+      seen.push(outcome.grpcStatus);
+      return codes.includes(outcome.grpcStatus as Code) ? 0 : -1;
+    },
+  };
+  const to = [{ ip: "127.0.0.1", port: (server.address() as AddressInfo).port }];
+  const proxy = await netProxy({ to, protocol: "same", chain });
+  const baseUrl = `http://127.0.0.1:${proxy.port}`;
+  const sessionManager = new Http2SessionManager(baseUrl);
+  return {
+    client: createClient(Echo, createGrpcTransport({ baseUrl, sessionManager })),
+    seen,
+    requests,
+    async [Symbol.asyncDispose]() {
+      sessionManager.abort();
+      await proxy.close();
+      for (const session of sessions) session.destroy();
+      await new Promise((done) => server.close(done));
+      assert.equal(proxy.defects, []);
+    },
+  };
+}
+
+test("a code that is told by trailers alone is retried, with the whole request", async () => {
+  await using t = await service([{ code: Code.Unavailable }, { code: Code.Unavailable }, {}], [
+    Code.Unavailable,
+  ]);
+  const text = "0123456789".repeat(1000);
+  assert.is((await t.client.unary({ text })).text, "ok");
+  assert.equal(t.seen, [14, 14, 0]);
+  assert.equal(t.requests, [text, text, text]);
+});
+
+test("a code after messages is retried, and nothing of the failed attempt is seen", async () => {
+  // The code must come soon after the messages; a busy machine may need some tries to be so fast.
+  for (let tries = 1;; tries++) {
+    await using t = await service(
+      [{ messages: ["lost", "lost"], code: Code.Unavailable }, { messages: ["a", "b"] }],
+      [Code.Unavailable],
+    );
+    const got: string[] = [];
+    try {
+      for await (const { text } of t.client.repeat({ text: "x" })) got.push(text);
+    } catch (e) {
+      assert.is(ConnectError.from(e).code, Code.Unavailable);
+      assert.equal([got, t.seen], [["lost", "lost"], [-1]]);
+      assert.ok(tries < 50, "the code never came soon enough");
+      continue;
+    }
+    assert.equal(got, ["a", "b"]);
+    assert.is(t.seen[0], 14);
+    return;
+  }
+});
+
+test("another code is passed on as it came", async () => {
+  await using t = await service([{ code: Code.NotFound }], [Code.Unavailable]);
+  const e = await t.client.unary({ text: "x" }).then(
+    () => assert.unreachable("it should have failed"),
+    (e: unknown) => ConnectError.from(e),
+  ) as ConnectError;
+  assert.equal([e.code, e.rawMessage], [Code.NotFound, "code 5"]);
+  assert.equal(t.seen, [5]);
+});
+
+test("a stream that goes on is not held back, and then no longer retried", async () => {
+  let end = () => {};
+  const until = new Promise<void>((resolve) => (end = resolve));
+  await using t = await service([{ messages: ["first"], until, code: Code.Unavailable }], [
+    Code.Unavailable,
+  ]);
+  const messages = t.client.repeat({ text: "x" })[Symbol.asyncIterator]();
+  assert.is((await messages.next()).value?.text, "first", "before the call has ended");
+  assert.equal(t.seen, [-1]);
+  end();
+  const e = await messages.next().then(
+    () => assert.unreachable("it should have failed"),
+    (e: unknown) => ConnectError.from(e),
+  ) as ConnectError;
+  assert.is(e.code, Code.Unavailable);
+  assert.is(t.requests.length, 1);
+});
+
+test("a response larger than what is held passes whole", async () => {
+  const text = "0123456789".repeat(50_000);
+  await using t = await service([{ messages: [text] }], [Code.Unavailable]);
+  assert.ok((await t.client.unary({ text: "x" })).text === text);
+});
+
+test.run();
