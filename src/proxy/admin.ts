@@ -7,22 +7,24 @@ import { type AdminOperations, adminOperations } from "./admin-operations.ts";
 import type { FilterStatus } from "./discovery/filters.ts";
 import { exposition, formatFor, FORMATS } from "./exposition.ts";
 import { filterReport, hostSeries } from "./filter-series.ts";
-import type { ProxyMetrics } from "./metrics.ts";
+import type { ProcessMetrics, ProcessUsage } from "./process-metrics.ts";
 import type { PlaneReport } from "./report.ts";
 
 /** What the admin server shows. */
 export interface AdminSources {
   /** The pod's name; empty for a proxy without a control plane. */
   readonly pod: string;
-  /** Of this thread; `report` has them too. */
-  readonly metrics: ProxyMetrics;
+  /** In this thread's sheet, which `report` has too. */
+  readonly processMetrics: ProcessMetrics;
   /** Everything at this moment, over all threads. */
   report(): Promise<PlaneReport>;
   /** True once listeners serve: with identity, after the first certificate. */
   ready(): boolean;
   /** What each route wants and runs; null: without a control plane, all that was given runs. */
   filterStatus(): readonly FilterStatus[] | null;
-  process(): { readonly rssBytes: number; readonly cpuSeconds: number };
+  process(): ProcessUsage;
+  /** The wall clock, in milliseconds. */
+  wall(): number;
   /** None for a proxy without a control plane, which ends with its terminal. */
   readonly operations?: AdminOperations;
 }
@@ -33,10 +35,7 @@ export function createProxyAdmin(s: AdminSources): Hono {
   app.get("/live", (c) => c.text("live\n"));
   app.get("/ready", (c) => s.ready() ? c.text("ready\n") : c.text("not ready\n", 503));
   app.get("/metrics", compress({ encoding: "gzip", contentTypeFilter: () => true }), async (c) => {
-    const { sheet: own, processMemory, processCpu } = s.metrics;
-    const { rssBytes, cpuSeconds } = s.process();
-    own.set(own.cell(processMemory, {}), rssBytes);
-    own.set(own.cell(processCpu, {}), cpuSeconds);
+    s.processMetrics.update(s.process(), s.wall());
     const { sheet, filterSeries, filterStats } = await s.report();
     const format = formatFor(c.req.header("accept"));
     const series = [...filterSeries, ...hostSeries(filterStats, s.filterStatus() ?? [])];

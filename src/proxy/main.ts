@@ -29,6 +29,7 @@ import { withoutEffect } from "./config/no-effect.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
 import type { StandardModules } from "./discovery/standard-filters.ts";
+import { ProcessMetrics } from "./process-metrics.ts";
 import type { Serving } from "./serving.ts";
 import { createThread } from "./thread.ts";
 import { serveIn } from "./threads.ts";
@@ -51,8 +52,8 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
   });
   for (const line of withoutEffect(env)) log.info(line);
   const thread = createThread(log);
-  const { mesh, metrics } = thread;
-  metrics.processStarted(clock.wall());
+  const { mesh } = thread;
+  const startedMs = clock.wall();
   const { identity, inbound, outbound } = config;
   const workers = workerCount(config.cores, availableCpus());
   const serving = await serveIn(workers, thread, { kind: "mesh", config }, config.log.format);
@@ -103,11 +104,12 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
     config.admin.listen,
     createProxyAdmin({
       pod: podName(config.destination.context),
-      metrics,
+      processMetrics: new ProcessMetrics(thread.metrics.sheet, startedMs, () => keeper.stats()),
       report: () => serving.report(),
       ready: () => ready && !serving.isDraining,
       filterStatus: () => discovery.filterStatus(),
       process: processUsage,
+      wall: clock.wall,
       operations: {
         env,
         log: { filter: config.log.filter, threshold: everywhere(threshold, serving) },

@@ -119,17 +119,6 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Requests without a route",
   );
-  readonly processStart = this.#family(
-    "process_start_time_seconds",
-    "gauge",
-    "When the process started, seconds since the epoch",
-  );
-  readonly processMemory = this.#family(
-    "process_resident_memory_bytes",
-    "gauge",
-    "Resident memory",
-  );
-  readonly processCpu = this.#family("process_cpu_seconds_total", "counter", "CPU time used");
   readonly workersServing = this.#family(
     "worker_threads_serving",
     "gauge",
@@ -147,11 +136,6 @@ export class ProxyMetrics extends WithSheet {
   /** `sheet`: a worker's, which others see. */
   constructor(sheet = new Sheet()) {
     super(sheet);
-  }
-
-  /** Says when the process began; for the main thread alone. */
-  processStarted(wallMs: number): void {
-    this.sheet.set(this.sheet.cell(this.processStart, {}), Math.floor(wallMs / 1000));
   }
 
   /** Adds one to a series at error rate; not for the hot path. */

@@ -11,6 +11,7 @@ import type { Endpoint } from "../model/endpoint.ts";
 import { createProxyAdmin } from "./admin.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { createStaticDiscovery } from "./discovery/static.ts";
+import { ProcessMetrics } from "./process-metrics.ts";
 import type { StaticOptions } from "./static-options.ts";
 import { createThread } from "./thread.ts";
 import { serveIn } from "./threads.ts";
@@ -35,8 +36,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
         o.filters[refs.findIndex((ref) => ref.sha256 === sha256)]?.locate?.(...place) ?? null,
     },
   });
-  const { metrics } = thread;
-  metrics.processStarted(clock.wall());
+  const processMetrics = new ProcessMetrics(thread.metrics.sheet, clock.wall(), null);
   const { listen, to, inbound, identityDir } = o;
   const options = { listen, to, inbound, identityDir, upstreamProtocol: o.upstreamProtocol };
   const serving = await serveIn(o.workers, thread, { kind: "static", options }, "plain");
@@ -72,11 +72,12 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     o.admin,
     createProxyAdmin({
       pod: "",
-      metrics,
+      processMetrics,
       report: () => serving.report(),
       ready: () => !serving.isDraining,
       filterStatus: () => null,
       process: processUsage,
+      wall: clock.wall,
     }).fetch,
   );
   log.info("ready", {

@@ -1,12 +1,15 @@
 // The admin server as a fetch handler: health, figures in both formats, and the operations with their
 // access rules. No socket: who asks is handed in.
 
+import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { LogThreshold } from "../../src/core/log.ts";
 import { createProxyAdmin } from "../../src/proxy/admin.ts";
+import { VERSION } from "../../src/core/version.ts";
 import { ProxyMetrics } from "../../src/proxy/metrics.ts";
+import { ProcessMetrics } from "../../src/proxy/process-metrics.ts";
 
 function admin(options: { shutdown?: boolean } = {}) {
   const metrics = new ProxyMetrics();
@@ -15,7 +18,14 @@ function admin(options: { shutdown?: boolean } = {}) {
   const seen = { shutdowns: 0, ready: false };
   const app = createProxyAdmin({
     pod: "web-1",
-    metrics,
+    processMetrics: new ProcessMetrics(metrics.sheet, 1_000_500, () => ({
+      refreshes: 3,
+      failures: 1,
+      refreshedMs: 2_000_000,
+      expiresMs: 90_000_000,
+      lastError: "",
+    })),
+    wall: () => 1_060_500,
     ready: () => seen.ready,
     report: () =>
       Promise.resolve({
@@ -75,6 +85,28 @@ test("/metrics is the text format, gzip where it is accepted", async () => {
     const bytes = new Uint8Array(await packed.arrayBuffer());
     assert.match(gunzipSync(bytes).toString(), 'inbound_http_errors_total{error="e1"} 1\n');
   }
+});
+
+test("/metrics tells of the process, the build and the certificate", async () => {
+  const text = await (await admin().ask("/metrics")).text();
+  for (
+    const line of [
+      "process_start_time_seconds 1000",
+      "process_uptime_seconds_total 60",
+      "process_clock_time_seconds 1060.5",
+      "process_resident_memory_bytes 52428800",
+      "process_cpu_seconds_total 1.5",
+      `proxy_build_info{vendor="tulle",version="${VERSION}",profile="release"} 1`,
+      "control_identity_cert_expiration_timestamp_seconds 90000",
+      "control_identity_cert_refresh_timestamp_seconds 2000",
+      'control_identity_cert_refreshes_total{result="success"} 3',
+      'control_identity_cert_refreshes_total{result="failure"} 1',
+    ]
+  ) assert.ok(text.includes(`\n${line}\n`), line);
+  const manifest = JSON.parse(
+    await readFile(new URL("../../package.json", import.meta.url), "utf8"),
+  ) as { version: string };
+  assert.is(VERSION, manifest.version);
 });
 
 test("/metrics is OpenMetrics where a scraper asks for it: names of counters without _total", async () => {
