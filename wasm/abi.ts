@@ -119,6 +119,7 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   reply_header: { params: [I32, REF], results: [] },
   peer_id: { params: [], results: [REF] },
   is_inbound: { params: [], results: [I32] },
+  grpc_status: { params: [], results: [I32] },
   attempt: { params: [], results: [I32] },
   route: { params: [], results: [REF] },
   remote_ip: { params: [], results: [REF] },

@@ -30,7 +30,7 @@ import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-ma
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
 import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
-import { retryFromWire, retryToWire } from "./retry-policy.ts";
+import { grpcCodesFromWire, retryFromWire, retryToWire } from "./retry-policy.ts";
 import { required, WireError } from "./wire-error.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 
@@ -131,8 +131,7 @@ function backendToWire(policy: ClientPolicy): Backend | null {
  *
  * Raises a `WireError` for what breaks the reference's rules of validity, and for what would be
  * carried out wrongly here: built-in filters, query matches, routes to several backends. gRPC is read
- * as HTTP, TLS as opaque. A gRPC rule's retries are those of connections: which of
- * its codes failed is not seen.
+ * as HTTP, TLS as opaque.
  */
 export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
   const origin = policyOrigin(wire);
@@ -262,7 +261,12 @@ function grpcRules(routes: readonly GrpcRoute[], field: string): TargetedRule[] 
         hosts: route.hosts,
         matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
         filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retry: retryFromWire(rule.retry, [], `${at}.retry`),
+        retry: retryFromWire(
+          rule.retry,
+          [],
+          `${at}.retry`,
+          grpcCodesFromWire(rule.retry?.conditions),
+        ),
         timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
         field: `${field}[${i}]`,
         target: targetFromWire(rule.backends?.kind, `${at}.backends`),

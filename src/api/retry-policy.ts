@@ -3,9 +3,13 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { RouteRetry } from "../model/route.ts";
+import type { GrpcCode, RouteRetry } from "../model/route.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
-import type { HttpRoute_Retry as WireRetry, HttpRoute_RetrySchema } from "./gen/outbound_pb.ts";
+import type {
+  GrpcRoute_Retry_Conditions,
+  HttpRoute_Retry as WireRetry,
+  HttpRoute_RetrySchema,
+} from "./gen/outbound_pb.ts";
 import { WireError } from "./wire-error.ts";
 
 /** The reference's, where a message leaves them out. */
@@ -25,6 +29,7 @@ export function retryFromWire(
   wire: Pick<WireRetry, "maxRetries" | "timeout" | "backoff"> | undefined,
   ranges: readonly { readonly start: number; readonly end: number }[],
   field: string,
+  grpc?: readonly GrpcCode[],
 ): RouteRetry | null {
   if (wire === undefined || wire.maxRetries === 0) return null;
   const ms = (d: Duration | undefined, name: string, absent: number, max: number) =>
@@ -40,6 +45,7 @@ export function retryFromWire(
       if (start > end) throw new WireError(`${field}.conditions`, `has the range ${start}-${end}`);
       return { min: Math.max(start, 100), max: Math.min(end, 599) };
     }).filter(({ min, max }) => min <= max),
+    ...(grpc === undefined ? {} : { grpc }),
     maxRetries: Math.min(wire.maxRetries, MAX_RETRIES),
     attemptTimeoutMs: ms(wire.timeout, "timeout", 0, MAX_ATTEMPT_MS),
     backoff: {
@@ -51,9 +57,23 @@ export function retryFromWire(
   };
 }
 
+/** The codes that a gRPC rule's conditions name. */
+export function grpcCodesFromWire(
+  wire: GrpcRoute_Retry_Conditions | undefined,
+): readonly GrpcCode[] {
+  if (wire === undefined) return [];
+  const codes: GrpcCode[] = [];
+  if (wire.cancelled) codes.push("cancelled");
+  if (wire.deadineExceeded) codes.push("deadline-exceeded");
+  if (wire.resourceExhausted) codes.push("resource-exhausted");
+  if (wire.internal) codes.push("internal");
+  if (wire.unavailable) codes.push("unavailable");
+  return codes;
+}
+
 /** The message; a policy of the profile kind, whose statuses are its classes, has no other form. */
 export function retryToWire(
-  { statuses, ...retry }: RouteRetry,
+  { statuses, grpc: _, ...retry }: RouteRetry,
 ): MessageInitShape<typeof HttpRoute_RetrySchema> {
   const { minMs, maxMs, jitter } = retry.backoff;
   return {

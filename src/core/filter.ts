@@ -58,9 +58,6 @@ export interface Outcome {
   status: number;
   /** 0: none; else a bit of `OUTCOME_*`. */
   error: number;
-  /** How a gRPC call ended, where that is known before its response is passed on; -1 or absent: it is
-   * not. */
-  grpcStatus?: number;
   elapsedMs: number;
 }
 /** No connection: nothing reached the endpoint. */

@@ -52,10 +52,23 @@ export interface Route {
   readonly filters: readonly FilterRef[];
 }
 
+/** Codes of gRPC that a retry may be asked for, as the retry filter writes them. */
+export type GrpcCode =
+  | "cancelled"
+  | "unknown"
+  | "deadline-exceeded"
+  | "permission-denied"
+  | "resource-exhausted"
+  | "internal"
+  | "unavailable"
+  | "data-loss";
+
 /** Retries that are part of the wire API. The standard retry filter decides them. */
 export interface RouteRetry {
   /** Statuses that are tried again; null: those that the route's classes call failures. */
   readonly statuses: readonly StatusRange[] | null;
+  /** Codes of gRPC calls that are tried again; absent: none. */
+  readonly grpc?: readonly GrpcCode[];
   /** After the first attempt. */
   readonly maxRetries: number;
   /** How long an attempt may take to its head, but for the last one; 0: as long as the request. */
@@ -69,6 +82,15 @@ export interface RouteRetry {
  */
 export const PROFILE_RETRY: RouteRetry = {
   statuses: null,
+  // Linkerd's default of what is a failure
+  grpc: [
+    "unknown",
+    "deadline-exceeded",
+    "permission-denied",
+    "internal",
+    "unavailable",
+    "data-loss",
+  ],
   maxRetries: 10,
   attemptTimeoutMs: 0,
   backoff: { minMs: 5, maxMs: 100, jitter: 0.5 },

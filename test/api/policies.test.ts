@@ -142,6 +142,37 @@ test("retries of a policy's route come back from the wire, cut to what the filte
   assert.is(clientPolicyFromWire(wire).routes[0]?.retry, null);
 });
 
+test("the codes of a gRPC rule's retry are read, whatever its other conditions", () => {
+  const http = clientPolicyToWire({ ...POLICY, protocol: "http" }, 10_000);
+  assert.ok(http.protocol?.kind.case === "http1");
+  const { backends } = http.protocol.kind.value.routes[0]!.rules[0]!;
+  const policy = create(OutboundPolicySchema, {
+    metadata: http.metadata!,
+    protocol: {
+      kind: {
+        case: "grpc",
+        value: {
+          routes: [{
+            metadata: { kind: { case: "default", value: "r" } },
+            rules: [{
+              retry: {
+                maxRetries: 2,
+                conditions: { cancelled: true, deadineExceeded: true, unavailable: true },
+              },
+            }],
+          }],
+        },
+      },
+    },
+  });
+  assert.ok(policy.protocol?.kind.case === "grpc");
+  // The kinds of backend are the same but in name.
+  policy.protocol.kind.value.routes[0]!.rules[0]!.backends = backends as never;
+  const { retry } = clientPolicyFromWire(policy).routes[0]!;
+  assert.equal(retry?.grpc, ["cancelled", "deadline-exceeded", "unavailable"]);
+  assert.equal([retry?.statuses, retry?.maxRetries], [[], 2]);
+});
+
 test("a profile with a filter chain that cannot be read is refused as a whole", () => {
   const wire = profileToWire(PROFILE);
   wire.routes[0]!.filterChain!.filters[0]!.module = undefined;

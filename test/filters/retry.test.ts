@@ -10,15 +10,16 @@ const module = moduleBytes("retry");
 /** The delay that the filter asks for, or -1. */
 async function decide(
   config: object,
-  of: { method?: string; status?: number; error?: number; attempt?: number },
+  of: { method?: string; status?: number; error?: number; attempt?: number; grpc?: number },
   chance = 0,
 ): Promise<number> {
   const engine = createEngine({ clock: new FakeClock(), random: () => chance });
   const chain = engine.chain([await engine.prepare(module, refTo(module, config))]);
-  const { method = "GET", status = 0, error = 0, attempt = 0 } = of;
+  const { method = "GET", status = 0, error = 0, attempt = 0, grpc = -1 } = of;
   const x = exchange(`${method} / HTTP/1.1\nhost: svc`);
   chain.requestHead(x);
   x.attempt = attempt;
+  x.grpcStatus = grpc;
   return chain.attemptOutcome(x, { status, error, elapsedMs: 5 });
 }
 
@@ -67,6 +68,35 @@ test("retry repeats what failed without a response", async () => {
   for (const error of [OUTCOME_CONNECT, OUTCOME_RESET, OUTCOME_TIMEOUT]) {
     assert.is(await decide({}, { error }), 10);
   }
+});
+
+test("retry repeats gRPC calls that ended with a code of its configuration", async () => {
+  const config = { grpc: ["unavailable", "resource-exhausted"] };
+  const call = { method: "POST", status: 200 };
+  for (let grpc = -1; grpc < 20; grpc++) {
+    assert.is(
+      await decide(config, { ...call, grpc }),
+      grpc === 14 || grpc === 8 ? 10 : -1,
+      `${grpc}`,
+    );
+  }
+  assert.is(await decide({}, { ...call, grpc: 14 }), -1);
+  const all = [1, 2, 4, 7, 8, 10, 13, 14, 15];
+  const names = [
+    ...["cancelled", "unknown", "deadline-exceeded", "permission-denied", "resource-exhausted"],
+    ...["aborted", "internal", "unavailable", "data-loss"],
+  ];
+  for (const [i, name] of names.entries()) {
+    assert.is(await decide({ grpc: [name] }, { ...call, grpc: all[i]! }), 10, name);
+  }
+});
+
+test("retry refuses a gRPC code that it does not know", async () => {
+  const engine = createEngine({ clock: new FakeClock() });
+  await engine.prepare(module, refTo(module, { grpc: ["unavailable", "ok"] })).then(
+    () => assert.unreachable("it was taken"),
+    (e: Error) => assert.match(e.message, /grpc.* has a name that is no code to retry/),
+  );
 });
 
 test("retry counts its decisions by reason", async () => {

@@ -124,6 +124,7 @@ export function createFunctions(
     peer_id: () => request().peer ?? null,
     is_inbound: () => request().inbound === true ? 1 : 0,
     attempt: () => at().attempt,
+    grpc_status: () => -1, // the cases are of HTTP/1
     route: () => request().route ?? "",
     remote_ip: () => request().remote?.[0] ?? "127.0.0.1",
     remote_port: () => request().remote?.[1] ?? 1,

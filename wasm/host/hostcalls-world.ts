@@ -54,6 +54,7 @@ export function worldFunctions(plan: FilterPlan, at: Situation, world: World, gu
     },
     is_inbound: () => exchange().conn.direction === "inbound" ? 1 : 0,
     attempt: () => exchange().attempt,
+    grpc_status: () => exchange().grpcStatus,
     endpoint_label: (name: unknown) => {
       const labels = exchange().endpointLabels;
       const text = textOf(name, "a label's name");

@@ -190,6 +190,7 @@ export class TestFilter {
     const x = this.#exchange();
     const { status = 0, error = "none", attempt = this.#attempts, elapsedMs = 1 } = outcome;
     x.attempt = attempt;
+    x.grpcStatus = outcome.grpcStatus ?? -1;
     this.#attempts = attempt + 1;
     if (outcome.labels !== undefined) x.endpointLabels = outcome.labels;
     const fuel = this.#run("onOutcome", "outcome");

@@ -71,6 +71,8 @@ export interface TestOutcome {
   /** 0 when there was no response. */
   readonly status?: number;
   readonly error?: "none" | "connect" | "reset" | "timeout";
+  /** How a gRPC call ended; without it, it is none. */
+  readonly grpcStatus?: number;
   /** 0 for the first; without it the next one. */
   readonly attempt?: number;
   readonly elapsedMs?: number;

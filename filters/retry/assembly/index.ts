@@ -6,6 +6,7 @@ import {
   CONNECT_FAILED,
   CONNECTION_RESET,
   counter,
+  grpcStatus,
   is,
   NEUTRAL,
   random,
@@ -13,6 +14,7 @@ import {
   Retry,
   retry,
   setAttemptTimeout,
+  Text,
 } from "@tulle/filter";
 
 const statuses = config.statuses("statuses", "502-504");
@@ -22,13 +24,20 @@ const maxBackoffMs = config.int("maxBackoffMs", 10000, 0, 10000);
 const attemptTimeoutMs = config.int("attemptTimeoutMs", 0, 0, 600000);
 const jitter = config.number("jitter", 0.5, 0, 1);
 const anyMethod = config.flag("anyMethod", false);
+const grpc = config.list("grpc", 16);
 
-const CONNECT = 0, RESET = 1, STATUS = 2, TIMEOUT = 3;
+const CONNECT = 0, RESET = 1, STATUS = 2, TIMEOUT = 3, GRPC = 4;
 const decided = counter({
   name: "retry_decisions_total",
   help: "Retries asked for, by what went wrong with the attempt",
-  labels: { reason: ["connect", "reset", "status", "timeout"] },
+  labels: { reason: ["connect", "reset", "status", "timeout", "grpc"] },
 });
+
+export function configure(): void {
+  for (let i = 0; i < grpc.length; i++) {
+    if (codeOf(grpc.at(i)) == 0) config.refuse("grpc", "has a name that is no code to retry");
+  }
+}
 
 /** The last attempt has all the time that is left. */
 export function onAttempt(attempt: i32): void {
@@ -40,6 +49,8 @@ export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
   let reason: i32;
   if (error & CONNECT_FAILED) {
     reason = CONNECT; // the server saw nothing: safe for any method
+  } else if (error == 0 && isGrpcFailure()) {
+    reason = GRPC; // named in the configuration: whoever did so knows the methods
   } else {
     if (error == 0 && !statuses.has(status)) return NEUTRAL;
     if (!anyMethod && !isIdempotent()) return NEUTRAL;
@@ -47,6 +58,29 @@ export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
   }
   decided.inc(reason);
   return retry(delay(attempt));
+}
+
+/** Whether the call ended with one of the codes. */
+function isGrpcFailure(): bool {
+  const code = grpcStatus();
+  if (code <= 0) return false;
+  for (let i = 0; i < grpc.length; i++) {
+    if (codeOf(grpc.at(i)) == code) return true;
+  }
+  return false;
+}
+
+function codeOf(name: Text): i32 {
+  if (is(name, "cancelled")) return 1;
+  if (is(name, "unknown")) return 2;
+  if (is(name, "deadline-exceeded")) return 4;
+  if (is(name, "permission-denied")) return 7;
+  if (is(name, "resource-exhausted")) return 8;
+  if (is(name, "aborted")) return 10;
+  if (is(name, "internal")) return 13;
+  if (is(name, "unavailable")) return 14;
+  if (is(name, "data-loss")) return 15;
+  return 0;
 }
 
 /** Doubles with each attempt up to the bound, and is spread so that clients do not return together. */

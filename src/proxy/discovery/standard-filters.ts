@@ -41,6 +41,7 @@ export function standardFilters(route: Route, modules: StandardModules): readonl
 function retryConfig(route: Route, retry: RouteRetry) {
   return {
     statuses: (retry.statuses ?? failuresOf(route)).map(rangeText).join(","),
+    grpc: retry.grpc ?? [],
     maxRetries: retry.maxRetries,
     attemptTimeoutMs: retry.attemptTimeoutMs,
     backoffMs: retry.backoff.minMs,

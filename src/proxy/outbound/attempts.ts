@@ -61,7 +61,7 @@ class Attempts implements Reply {
   readonly #inner: HttpService;
   readonly #free: Attempts[];
   readonly #replay: BodyBuffer;
-  readonly #outcome: Outcome = { status: 0, error: 0, grpcStatus: -1, elapsedMs: 0 };
+  readonly #outcome: Outcome = { status: 0, error: 0, elapsedMs: 0 };
   readonly #deadline: Timer;
   readonly #backoff: Timer;
   /** A filter's time-out for one attempt. */
@@ -275,7 +275,6 @@ class Attempts implements Reply {
     const outcome = this.#outcome;
     outcome.status = status;
     outcome.error = error;
-    outcome.grpcStatus = status === 0 ? -1 : x.grpcStatus;
     outcome.elapsedMs = this.#driver.now - this.#startedMs;
     const afterMs = x.chain.attemptOutcome(x, outcome);
     if (afterMs < 0) return false;
@@ -316,7 +315,6 @@ class Attempts implements Reply {
       if (this.#mayRetry) {
         this.#outcome.status = 0;
         this.#outcome.error = OUTCOME_TIMEOUT;
-        this.#outcome.grpcStatus = -1;
         this.#outcome.elapsedMs = this.#driver.now - this.#startedMs;
         this.#x.chain.attemptOutcome(this.#x, this.#outcome);
       }

@@ -47,6 +47,7 @@ test("a policy's retry means its own statuses, limit, time-out and back-off", ()
       ...ROUTE,
       retry: {
         statuses: [{ min: 500, max: 500 }, { min: 502, max: 504 }],
+        grpc: ["unavailable"],
         maxRetries: 3,
         attemptTimeoutMs: 250,
         backoff: { minMs: 25, maxMs: 250, jitter: 1 },
@@ -54,6 +55,7 @@ test("a policy's retry means its own statuses, limit, time-out and back-off", ()
     }),
     {
       statuses: "500,502-504",
+      grpc: ["unavailable"],
       maxRetries: 3,
       attemptTimeoutMs: 250,
       backoffMs: 25,

@@ -10,12 +10,7 @@ import {
   createGrpcTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
-import {
-  type FilterChain,
-  HOOK_OUTCOME,
-  NO_FILTERS,
-  type Outcome,
-} from "../../../src/core/filter.ts";
+import { type FilterChain, HOOK_OUTCOME, NO_FILTERS } from "../../../src/core/filter.ts";
 import { Echo } from "../../support/echo-rpc.ts";
 import { netProxy } from "../../support/net-proxy.ts";
 
@@ -31,7 +26,7 @@ interface Answer {
 /** A service that answers its calls in order, and a proxy that retries these codes. */
 async function service(answers: readonly Answer[], codes: readonly Code[]) {
   let calls = 0;
-  const seen: (number | undefined)[] = [];
+  const seen: number[] = [];
   const requests: string[] = [];
   const handler = connectNodeAdapter({
     routes: (router) =>
@@ -61,9 +56,9 @@ async function service(answers: readonly Answer[], codes: readonly Code[]) {
   const chain: FilterChain = {
     ...NO_FILTERS,
     hooks: HOOK_OUTCOME,
-    attemptOutcome(_x, outcome: Outcome) {
-      seen.push(outcome.grpcStatus);
-      return codes.includes(outcome.grpcStatus as Code) ? 0 : -1;
+    attemptOutcome({ grpcStatus }) {
+      seen.push(grpcStatus);
+      return codes.includes(grpcStatus as Code) ? 0 : -1;
     },
   };
   const to = [{ ip: "127.0.0.1", port: (server.address() as AddressInfo).port }];

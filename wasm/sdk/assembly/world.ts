@@ -42,6 +42,10 @@ export function chooseEndpoint(name: Text, value: Text, strict: bool = false): v
   hostChoose(name, value, strict ? 1 : 0);
 }
 
+/** How a gRPC call ended: its code, or -1 while that is not known and for what is no gRPC. */
+@external("tulle", "grpc_status")
+export declare function grpcStatus(): i32;
+
 /** Before an attempt: ends it after `ms`. */
 @external("tulle", "set_attempt_timeout")
 export declare function setAttemptTimeout(ms: i32): void;
