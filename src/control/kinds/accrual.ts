@@ -25,8 +25,8 @@ export function accrualOf(annotations: Field): FailureAccrual | null {
   const of = (name: string) => annotations.at(`${PREFIX}-consecutive-${name}`);
   const accrual = {
     maxFailures: number(of("max-failures"), DEFAULT_ACCRUAL.maxFailures, /^[1-9]\d{0,8}$/),
-    minBackoffMs: duration(of("min-penalty"), DEFAULT_ACCRUAL.minBackoffMs),
-    maxBackoffMs: duration(of("max-penalty"), DEFAULT_ACCRUAL.maxBackoffMs),
+    minBackoffMs: wireDuration(of("min-penalty"), DEFAULT_ACCRUAL.minBackoffMs),
+    maxBackoffMs: wireDuration(of("max-penalty"), DEFAULT_ACCRUAL.maxBackoffMs),
     jitter: number(of("jitter-ratio"), DEFAULT_ACCRUAL.jitter, /^\d{1,6}(\.\d{1,6})?$/),
   };
   if (accrual.minBackoffMs > accrual.maxBackoffMs) {
@@ -44,7 +44,8 @@ function number(field: Field, absent: number, shape: RegExp): number {
   return Number(text);
 }
 
-function duration(field: Field, absentMs: number): number {
+/** A whole number with a unit, as Linkerd's annotations have it; milliseconds. */
+export function wireDuration(field: Field, absentMs: number): number {
   if (field.isAbsent) return absentMs;
   const m = /^(\d{1,9})(ms|s|m|h|d)$/.exec(field.string());
   if (m === null) field.fail(`is ${JSON.stringify(field.value)}, not a duration such as 10s`);

@@ -3,6 +3,7 @@
 import { isIpv4, isIpv6, normalizeIp } from "../../core/addr.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
 import { accrualOf } from "./accrual.ts";
+import { type Traffic, trafficOf } from "./traffic.ts";
 import { parsePorts, type PortSet } from "../ports.ts";
 import type { Resource } from "../resource.ts";
 
@@ -20,6 +21,8 @@ export interface ServiceRow {
   readonly opaquePorts: PortSet | null;
   /** When clients eject endpoints; null: never. */
   readonly accrual: FailureAccrual | null;
+  /** What clients do with requests on the default route. */
+  readonly traffic: Traffic;
   /** Whether clients may use only endpoints of their own node. */
   readonly local: boolean;
 }
@@ -37,6 +40,7 @@ export const OPAQUE_PORTS = "config.linkerd.io/opaque-ports";
 
 export function serviceRow(r: Resource): ServiceRow {
   const spec = r.body.at("spec");
+  const annotations = r.body.at("metadata").at("annotations");
   const type = spec.at("type").stringOr("ClusterIP");
   const listed = spec.at("clusterIPs").list(2);
   const fields = listed.length > 0 ? listed : [spec.at("clusterIP")];
@@ -63,7 +67,8 @@ export function serviceRow(r: Resource): ServiceRow {
       };
     }),
     opaquePorts: opaque === undefined ? null : parsePorts(opaque),
-    accrual: accrualOf(r.body.at("metadata").at("annotations")),
+    accrual: accrualOf(annotations),
+    traffic: trafficOf(annotations),
     local: spec.at("internalTrafficPolicy").stringOr("Cluster") === "Local",
   };
 }
