@@ -123,6 +123,8 @@ side.listen((message) => {
       const { sheet: _, ...report } = threadReport(thread, plane);
       return post({ type: "report", id: m.id, report });
     }
+    case "ping":
+      return post({ type: "pong" });
     case "drain":
       return void drain(thread.draining, listeners, m.graceMs, clock)
         .then(() => post({ type: "drained" }));

@@ -12,6 +12,10 @@ import { type SenderOptions, SnapshotSender } from "./snapshot-sender.ts";
 
 /** Within this a worker acknowledges a filter: its start section may use so much fuel. */
 export const TAKE_MS = 5_000;
+/** How often a worker is asked whether it is there; what main sends waits in memory until it is. */
+export const PING_MS = 10_000;
+/** Questions in a row without an answer, after which it hangs and is ended. */
+const MAX_UNANSWERED = 3;
 /** Within this it reports; else its last report counts. */
 const REPORT_MS = 1_000;
 
@@ -57,6 +61,8 @@ export class WorkerLink implements FilterTaker {
   readonly #ended = Promise.withResolvers<void>();
   #report: { readonly id: number; resolve(): void } | null = null;
   #reports = 0;
+  #unanswered = 0;
+  #cancelPing: () => void = () => {};
 
   constructor(o: LinkOptions) {
     this.#o = o;
@@ -72,6 +78,7 @@ export class WorkerLink implements FilterTaker {
       log: o.log,
       post: (message) => this.post(message),
     });
+    this.#ping();
   }
 
   post(message: ToWorker): void {
@@ -142,6 +149,17 @@ export class WorkerLink implements FilterTaker {
     cancel();
   }
 
+  #ping(): void {
+    this.#cancelPing = this.#o.clock.after(PING_MS, () => {
+      if (this.#unanswered++ < MAX_UNANSWERED) {
+        this.post({ type: "ping" });
+        return this.#ping();
+      }
+      this.#o.log.error("A worker hangs and is ended", { worker: this.number });
+      this.#thread.end();
+    });
+  }
+
   #message(m: FromWorker): void {
     switch (m.type) {
       case "started":
@@ -166,6 +184,9 @@ export class WorkerLink implements FilterTaker {
         this.newest = m.report;
         if (this.#report?.id === m.id) this.#report.resolve();
         return;
+      case "pong":
+        this.#unanswered = 0;
+        return;
       case "drained":
         return this.#drained.resolve();
     }
@@ -183,6 +204,7 @@ export class WorkerLink implements FilterTaker {
   }
 
   #gone(why: string): void {
+    this.#cancelPing();
     this.isServing = false;
     this.#sender.close();
     // What is gone has nothing to acknowledge: the next one begins with every filter.

@@ -83,6 +83,7 @@ export type ToWorker =
   | { readonly type: "why"; readonly id: number; readonly why: string }
   | { readonly type: "listen" }
   | { readonly type: "report"; readonly id: number }
+  | { readonly type: "ping" }
   | { readonly type: "drain"; readonly graceMs: number }
   | { readonly type: "leave" };
 
@@ -112,6 +113,7 @@ export type FromWorker =
   | { readonly type: "listening"; readonly addrs: readonly SocketAddr[] }
   | { readonly type: "deaf"; readonly why: string }
   | { readonly type: "report"; readonly id: number; readonly report: WorkerReport }
+  | { readonly type: "pong" }
   | { readonly type: "drained" };
 
 /** A family as it is sent: without its series. */

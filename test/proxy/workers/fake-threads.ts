@@ -77,6 +77,8 @@ export function healthy(fake: FakeThread, message: ToWorker): void {
       return fake.say({ type: "listening", addrs: [{ ip: "127.0.0.1", port: 4140 }] });
     case "report":
       return fake.say({ type: "report", id: message.id, report: NOTHING });
+    case "ping":
+      return fake.say({ type: "pong" });
     case "drain":
       return fake.say({ type: "drained" });
     case "leave":

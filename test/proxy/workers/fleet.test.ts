@@ -14,7 +14,7 @@ import type {
 import { fixedView } from "../../../src/proxy/discovery/shared.ts";
 import { ProxyMetrics } from "../../../src/proxy/metrics.ts";
 import { Fleet } from "../../../src/proxy/workers/fleet.ts";
-import { TAKE_MS } from "../../../src/proxy/workers/link.ts";
+import { PING_MS, TAKE_MS } from "../../../src/proxy/workers/link.ts";
 import { familyInfo, type FromWorker, type ToWorker } from "../../../src/proxy/workers/protocol.ts";
 import { createEngine } from "../../../wasm/host/engine.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -170,6 +170,27 @@ test("a worker that dies is counted, said and started again with all that it nee
   assert.is(threads.length, 5);
   assert.is(kept.info?.size, noop.length);
   assert.not.ok(lines.join("\n").includes("c2VjcmV0"), "a private key is in the log");
+});
+
+test("a worker that hangs is ended and started again; one that is only slow is not", async () => {
+  const { fleet: one, threads, clock, lines } = fleet(2);
+  await one.listen();
+  const [first, second] = threads as [FakeThread, FakeThread];
+  let asked = 0;
+  first.on = (message) => {
+    if (message.type === "ping" && ++asked === 3) first.say({ type: "pong" });
+  };
+  second.on = () => {};
+  clock.advance(3 * PING_MS);
+  assert.equal([first.isEnded, second.isEnded], [false, false]);
+  clock.advance(PING_MS);
+  assert.equal([first.isEnded, second.isEnded], [false, true]);
+  assert.ok(lines.some((l) => l.includes("A worker hangs and is ended worker=2")));
+  await settle();
+  clock.advance(100);
+  assert.is(threads[2]?.start.number, 2);
+  first.on = (message) => healthy(first, message);
+  await one.close();
 });
 
 test("a filter that nobody names any more is not sent to workers that begin", async () => {
