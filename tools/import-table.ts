@@ -128,6 +128,13 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     hint: HAND_IN,
   },
   {
+    files: "src/install/",
+    mayImport: ["src/core/", "src/model/", "src/control/injector/", "src/install/"],
+    packages: [{ name: "yaml", only: /\/render\.ts$/ }],
+    runtime: false,
+    hint: "values in, manifests out: certificates and files are the command's",
+  },
+  {
     files: "src/cli/",
     mayImport: [
       "src/core/",
@@ -140,13 +147,18 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
       "src/proxy/static-options.ts",
       "src/control/main.ts",
       "src/control/injector/",
+      "src/control/field.ts",
+      "src/install/",
       "package.json",
       "wasm/host/",
       "wasm/sdk/",
     ],
-    packages: [{ name: "@peculiar/x509" }, { name: "reflect-metadata" }, {
-      name: "assemblyscript",
-    }],
+    packages: [
+      { name: "@peculiar/x509" },
+      { name: "reflect-metadata" },
+      { name: "assemblyscript" },
+      { name: "yaml", only: /\/(inject|install)/ },
+    ],
     runtime: true,
     hint: "a command is an entry point: one main.ts, the runtime, model and api",
   },

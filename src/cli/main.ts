@@ -12,12 +12,29 @@ import { parseFlags, quote } from "./flags.ts";
 import { filterCommands } from "./filter.ts";
 import { commandHelp, groupHelp, overview } from "./help.ts";
 import { initCommand } from "./init.ts";
+import {
+  installCniCommand,
+  installCommand,
+  pruneCommand,
+  uninstallCommand,
+  upgradeCommand,
+} from "./install.ts";
 import { proxyCommand } from "./proxy.ts";
 import { nearest } from "./suggest.ts";
 import { processTerminal } from "./terminal.ts";
 
 /** What `tulle` can do, in the order of the help. */
-export const COMMANDS: readonly Entry[] = [demoCommand, filterCommands, proxyCommand, initCommand];
+export const COMMANDS: readonly Entry[] = [
+  demoCommand,
+  filterCommands,
+  proxyCommand,
+  initCommand,
+  installCommand,
+  upgradeCommand,
+  uninstallCommand,
+  pruneCommand,
+  installCniCommand,
+];
 
 /** Runs one command line. Resolves with the exit status; never throws. */
 export async function runTulle(

@@ -41,7 +41,17 @@ test("tulle --help lists every command that exists", async () => {
       new RegExp(`^  ${name} +${summary.slice(0, 20)}`, "m"),
     );
   }
-  assert.equal(COMMANDS.map((c) => c.name), ["demo", "filter", "proxy", "init"]);
+  assert.equal(COMMANDS.map((c) => c.name), [
+    "demo",
+    "filter",
+    "proxy",
+    "init",
+    "install",
+    "upgrade",
+    "uninstall",
+    "prune",
+    "install-cni",
+  ]);
 });
 
 test("tulle without a command prints the help", async () => {

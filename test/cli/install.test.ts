@@ -1,0 +1,213 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { X509Certificate } from "node:crypto";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parseAllDocuments } from "yaml";
+import { COMMANDS, runTulle } from "../../src/cli/main.ts";
+import { fakeTerminal } from "./fake-terminal.ts";
+
+interface Obj {
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  data?: Record<string, string>;
+  spec?: { replicas?: number; template?: { spec: { initContainers: { args: string[] }[] } } };
+}
+const dir = await mkdtemp(join(tmpdir(), "tulle-install-"));
+test.after(() => rm(dir, { recursive: true }));
+
+async function tulle(...argv: string[]) {
+  const terminal = fakeTerminal();
+  const status = await runTulle(argv, COMMANDS, terminal);
+  const text = terminal.raw.join("");
+  return { status, text, error: terminal.stderr.join("\n") };
+}
+const objects = (text: string) =>
+  parseAllDocuments(text).map((d) => d.toJS() as Obj).filter((o) => o !== null);
+const find = (text: string, kind: string, name: string) =>
+  objects(text).find((o) => o.kind === kind && o.metadata.name === name)!;
+const decode = (text: string | undefined) => atob(text ?? "");
+const file = async (name: string, text: string) => {
+  await writeFile(join(dir, name), text);
+  return join(dir, name);
+};
+const initArgs = (text: string) =>
+  find(text, "Deployment", "linkerd-destination").spec!.template!.spec.initContainers[0]!.args;
+
+test("install makes one certificate that is trust anchor and issuer, and the webhook's", async () => {
+  const { status, text } = await tulle("install");
+  assert.is(status, 0);
+  const anchors = find(text, "ConfigMap", "linkerd-identity-trust-roots").data!["ca-bundle.crt"]!;
+  const issuer = find(text, "Secret", "linkerd-identity-issuer").data!;
+  assert.is(decode(issuer["crt.pem"]), anchors);
+  const ca = new X509Certificate(anchors);
+  assert.ok(ca.ca);
+  assert.is(ca.subject, "CN=identity.linkerd.cluster.local");
+  const hook = find(text, "Secret", "linkerd-proxy-injector-k8s-tls").data!;
+  assert.match(
+    new X509Certificate(decode(hook["tls.crt"])).subjectAltName ?? "",
+    /linkerd-proxy-injector\.linkerd\.svc/,
+  );
+  const values = find(text, "ConfigMap", "linkerd-config").data!.values!;
+  assert.not.match(values, /PRIVATE KEY/);
+  assert.match(decode(issuer["key.pem"]), /BEGIN PRIVATE KEY/);
+});
+
+test("proxyInit.mode and proxyInit.iptablesMode are one value, nft unless set", async () => {
+  const nft = initArgs((await tulle("install", "--set", "proxyInit.mode=nft")).text);
+  assert.equal(nft, initArgs((await tulle("install")).text));
+  assert.equal(nft.slice(0, 2), ["--firewall-bin-path", "iptables-nft"]);
+  for (const key of ["proxyInit.mode", "proxyInit.iptablesMode"]) {
+    const args = initArgs((await tulle("install", "--set", `${key}=legacy`)).text);
+    assert.is(args[0], "--ipv6=false");
+  }
+  const path = await file("mode.yaml", "proxyInit:\n  iptablesMode: auto\n");
+  const args = initArgs((await tulle("install", "-f", path)).text);
+  assert.equal(args.slice(0, 2), ["--iptables-mode", "auto"]);
+});
+
+test("--set wins over files, files over --ha, --ha over defaults", async () => {
+  const path = await file("replicas.yaml", "controllerReplicas: 5\nwebhookFailurePolicy: Ignore\n");
+  const replicas = async (...more: string[]) =>
+    find((await tulle("install", ...more)).text, "Deployment", "linkerd-identity").spec?.replicas;
+  assert.is(await replicas(), 1);
+  assert.is(await replicas("--ha"), 3);
+  assert.is(await replicas("--ha", "-f", path), 5);
+  assert.is(await replicas("--ha", "-f", path, "--set", "controllerReplicas=7"), 7);
+});
+
+test("what is not known is refused with the nearest name", async () => {
+  const table: [string[], RegExp][] = [
+    [
+      ["--set", "proxyInit.mod=nft"],
+      /there is no value "proxyInit.mod"\n.*Did you mean proxyInit.mode/,
+    ],
+    [["--set", "proxy.loglevel=debug"], /Did you mean proxy.logLevel/],
+    [["--set", "logLevel=debug"], /Did you mean /],
+    [["--set", "proxyInit.mode=ebpf"], /"ebpf" is not one of nft, legacy, plain, auto/],
+    [["--set", "proxy=1"], /proxy is a group, not a value/],
+    [["--set", "proxy.await=maybe"], /proxy.await .*maybe.* is no boolean/],
+    [["--set", "nonsense"], /is not KEY=VALUE/],
+    [["-f", join(dir, "gone.yaml")], /gone.yaml cannot be read/],
+    [["--set", "proxyInit.closeWaitTimeoutSecs=1"], /needs proxyInit.runAsRoot/],
+    [["-o", "xml"], /neither yaml nor json/],
+    [["--set", "__proto__.x=1"], /there is no value/],
+  ];
+  for (const [argv, message] of table) {
+    const { status, error, text } = await tulle("install", ...argv);
+    assert.ok(status > 0, argv.join(" "));
+    assert.match(error, message);
+    assert.is(text, "");
+  }
+  const bad = await file("bad.yaml", "proxy:\n  - 1\n");
+  assert.match((await tulle("install", "-f", bad)).error, /bad.yaml: proxy is a group/);
+});
+
+test("certificates that are given are checked before anything is printed", async () => {
+  const { text } = await tulle("install");
+  const issuer = find(text, "Secret", "linkerd-identity-issuer").data!;
+  const crt = await file("crt.pem", decode(issuer["crt.pem"]));
+  const key = await file("key.pem", decode(issuer["key.pem"]));
+  const given = (anchors: string) => [
+    "--set-file",
+    `identity.issuer.crtPEM=${crt}`,
+    "--set-file",
+    `identity.issuer.keyPEM=${key}`,
+    "--set-file",
+    `identityTrustAnchorsPEM=${anchors}`,
+  ];
+  const good = await tulle("install", ...given(crt));
+  assert.is(good.status, 0);
+  assert.is(
+    find(good.text, "Secret", "linkerd-identity-issuer").data!["crt.pem"],
+    issuer["crt.pem"],
+  );
+  const other = find((await tulle("install")).text, "ConfigMap", "linkerd-identity-trust-roots");
+  const foreign = await file("other.pem", other.data!["ca-bundle.crt"]!);
+  assert.match(
+    (await tulle("install", ...given(foreign))).error,
+    /signed by none of the trust anch/,
+  );
+  assert.match(
+    (await tulle("install", "--set-file", `identity.issuer.crtPEM=${crt}`)).error,
+    /needs both crtPEM and keyPEM/,
+  );
+});
+
+test("upgrade keeps certificates and what was set", async () => {
+  const before = (await tulle("install", "--set", "proxyInit.mode=legacy", "--ha")).text;
+  const path = await file("before.yaml", before);
+  const { text, status } = await tulle("upgrade", "--from-manifests", path);
+  assert.is(status, 0);
+  assert.is(text, before);
+  const after = await tulle("upgrade", "--from-manifests", path, "--set", "proxyInit.mode=nft");
+  assert.is(initArgs(after.text)[0], "--firewall-bin-path");
+  assert.match(
+    (await tulle("upgrade", "--from-manifests", await file("e.yaml", ""))).error,
+    /no Secret/,
+  );
+});
+
+test("uninstall names what goes, and refuses while pods are meshed", async () => {
+  const pods = await file(
+    "pods.yaml",
+    JSON.stringify({
+      kind: "List",
+      items: [{
+        kind: "Pod",
+        metadata: {
+          name: "web",
+          namespace: "shop",
+          labels: { "linkerd.io/control-plane-ns": "linkerd" },
+        },
+      }],
+    }),
+  );
+  assert.match(
+    (await tulle("uninstall", "--from-manifests", pods)).error,
+    /1 pods are meshed.*shop\/web/,
+  );
+  assert.match((await tulle("uninstall")).error, /--from-manifests is missing/);
+  const { text } = await tulle("uninstall", "--force");
+  const kinds = new Set(objects(text).map((o) => o.kind));
+  assert.equal([...kinds].sort(), [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+  ]);
+});
+
+test("prune names what this version would not install", async () => {
+  const { text } = await tulle("install", "--ha");
+  const old = {
+    apiVersion: "batch/v1",
+    kind: "CronJob",
+    metadata: {
+      name: "linkerd-heartbeat",
+      namespace: "linkerd",
+      labels: { "linkerd.io/control-plane-ns": "linkerd" },
+    },
+  };
+  const path = await file("cluster.yaml", `${text}---\n${JSON.stringify(old)}\n`);
+  const same = await tulle("prune", "--ha", "--from-manifests", path);
+  assert.equal(objects(same.text).map((o) => o.metadata.name), ["linkerd-heartbeat"]);
+  const without = await tulle("prune", "--from-manifests", path);
+  assert.ok(objects(without.text).some((o) => o.kind === "PodDisruptionBudget"));
+});
+
+test("install-cni and install --crds print what they are asked for", async () => {
+  const cni = objects((await tulle("install-cni", "--set", "proxyInit.mode=legacy")).text);
+  assert.ok(cni.some((o) => o.kind === "DaemonSet"));
+  const config = cni.find((o) => o.kind === "ConfigMap")!.data!.cni_network_config!;
+  assert.is(JSON.parse(config).linkerd["iptables-mode"], "legacy");
+  const crds = objects((await tulle("install", "--crds")).text);
+  assert.ok(crds.every((o) => o.kind === "CustomResourceDefinition"));
+  assert.ok(crds.some((o) => o.metadata.name === "wasmfilters.tulle.dev"));
+  const list = JSON.parse((await tulle("install", "--crds", "-o", "json")).text);
+  assert.is(list.items.length, crds.length);
+});
+
+test.run();

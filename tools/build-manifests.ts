@@ -1,0 +1,87 @@
+// `npm run build:manifests`: the plain manifests in k8s/, from the same values and functions as
+// `tulle install`. A test renders them again and compares. They hold no key: certificates are
+// cert-manager's, or the Secrets that docs/OPERATIONS.md names.
+
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import process from "node:process";
+import { crds } from "../src/install/crds.ts";
+import { cniObjects } from "../src/install/cni.ts";
+import { CREATED_BY } from "../src/install/meta.ts";
+import { controlPlaneObjects, toYaml } from "../src/install/render.ts";
+import { DEFAULT_VALUES, HA_OVERRIDES, type Values } from "../src/install/values.ts";
+
+/** Whose certificates are somebody else's. */
+const PLAIN: Values = {
+  ...DEFAULT_VALUES,
+  identity: {
+    ...DEFAULT_VALUES.identity,
+    externalCA: true,
+    issuer: { ...DEFAULT_VALUES.identity.issuer, scheme: "kubernetes.io/tls" },
+  },
+  proxyInjector: {
+    ...DEFAULT_VALUES.proxyInjector,
+    externalSecret: true,
+    injectCaFrom: "linkerd/linkerd-proxy-injector",
+  },
+};
+
+const HA: Values = {
+  ...PLAIN,
+  ...HA_OVERRIDES,
+  proxy: {
+    ...PLAIN.proxy,
+    resources: { ...PLAIN.proxy.resources, ...HA_OVERRIDES.proxy.resources },
+  },
+};
+
+/** Text by path below k8s/. */
+export function manifests(): Readonly<Record<string, string>> {
+  const head = (what: string) =>
+    `# ${what} Made by npm run build:manifests from the defaults of tulle install: do not edit.\n`;
+  const plane = (values: Values, overrides: unknown) =>
+    toYaml(controlPlaneObjects({
+      values,
+      // nobody's anchors are known here; a pod's annotation says so
+      anchorsSha256: "",
+      overrides: JSON.stringify(overrides, null, 2) + "\n",
+    }));
+  const external = {
+    identity: { externalCA: true, issuer: { scheme: "kubernetes.io/tls" } },
+    proxyInjector: { externalSecret: true, injectCaFrom: PLAIN.proxyInjector.injectCaFrom },
+  };
+  return {
+    "crds/crds.yaml": head("Custom resources.") + toYaml(crds("linkerd", CREATED_BY)),
+    "crds/kustomization.yaml": kustomization(["crds.yaml"]),
+    "control-plane/control-plane.yaml": head("The control plane.") + plane(PLAIN, external),
+    "control-plane/kustomization.yaml": kustomization(["control-plane.yaml"]),
+    "control-plane-ha/control-plane.yaml": head("The control plane, highly available.") +
+      plane(HA, { ...HA_OVERRIDES, ...external }),
+    "control-plane-ha/kustomization.yaml": kustomization(["control-plane.yaml"]),
+    "cni/cni.yaml": head("The CNI plugin.") + toYaml(cniObjects(DEFAULT_VALUES)),
+    "cni/kustomization.yaml": kustomization(["cni.yaml"]),
+    "kustomization.yaml": kustomization(["crds", "control-plane"]),
+  };
+}
+
+function kustomization(resources: readonly string[]): string {
+  return [
+    "apiVersion: kustomize.config.k8s.io/v1beta1",
+    "kind: Kustomization",
+    "resources:",
+    ...resources.map((r) => `  - ${r}`),
+    "",
+  ].join("\n");
+}
+
+if (import.meta.main) {
+  const root = fileURLToPath(new URL("../k8s/", import.meta.url));
+  for (const [path, text] of Object.entries(manifests())) {
+    const before = await readFile(join(root, path), "utf8").catch(() => null);
+    if (before === text) continue;
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), text);
+    process.stdout.write(`k8s/${path}\n`);
+  }
+}
