@@ -100,18 +100,26 @@ test("a filter is swapped while all workers serve, only when the last has acknow
   const before = fleet.workers.map((w) => acknowledged(w));
   fleet.route(["/", [edited("second", "header-modifier.v2")]]);
   await eventually("the two others have acknowledged", () => {
-    assert.equal(fleet.workers.map((w, i) => acknowledged(w) - before[i]!), [1, 0, 1]);
+    const since = fleet.workers.map((w, i) => acknowledged(w) - before[i]!);
+    assert.equal(since.map((n) => n > 0), [true, false, true]);
   }, SLOW_MACHINE_MS);
-  assert.equal(state(), [["loading", false]]);
+  // Loading, or on a very slow machine tried again: nothing is ready, and nobody serves it.
+  const isOld = () => {
+    for (const { state, servingSha256, wantedSha256 } of fleet.status()) {
+      assert.is.not(state, "ready");
+      assert.is.not(servingSha256, wantedSha256);
+    }
+  };
+  isOld();
   assert.equal(served(await many(60, () => fleet.get("/"))), ["first"]);
-  assert.equal(state(), [["loading", false]]);
+  isOld();
   held.release();
   await eventually("all serve the second", async () => {
     assert.equal(state(), [["ready", true]]);
     assert.equal(served(await many(60, () => fleet.get("/"))), ["second"]);
   }, SLOW_MACHINE_MS);
   // Back and forth, without a pause between.
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < 6; round++) {
     const value = `round-${round}`;
     fleet.route(["/", [edited(value, round % 2 === 0 ? "header-modifier" : "header-modifier.v2")]]);
     await eventually(`all serve ${value}`, async () => {
