@@ -59,7 +59,8 @@ export function parseFlags(
       given.set("--help", [""]);
       continue;
     }
-    if (!word.startsWith("-") && operands.length < max) {
+    // `-` alone is standard input
+    if ((word === "-" || !word.startsWith("-")) && operands.length < max) {
       operands.push(word);
       continue;
     }

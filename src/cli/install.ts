@@ -15,6 +15,10 @@ import type { Command, Terminal } from "./command.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import type { Flags, FlagSpec } from "./flags.ts";
 import { chooseValues } from "./install-values.ts";
+import { readStdin } from "./stdin.ts";
+
+/** What a large cluster's pods or Secrets are as YAML. */
+const MAX_INPUT_BYTES = 256 * 1024 * 1024;
 
 const OUTPUT: FlagSpec = { name: "--output", short: "-o", value: "yaml|json", summary: "(yaml)" };
 const VALUE_FLAGS: readonly FlagSpec[] = [
@@ -267,7 +271,7 @@ async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
   if (path === null) throw usageError(`${flag} is missing`);
   let text: string;
   try {
-    text = await readFile(path === "-" ? "/dev/stdin" : path, "utf8");
+    text = path === "-" ? await readStdin(MAX_INPUT_BYTES) : await readFile(path, "utf8");
   } catch (e) {
     throw new CliError(`${flag} ${path} cannot be read: ${errorText(e)}`, { exit: EXIT_CONFIG });
   }

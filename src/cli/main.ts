@@ -12,6 +12,7 @@ import { parseFlags, quote } from "./flags.ts";
 import { filterCommands } from "./filter.ts";
 import { commandHelp, groupHelp, overview } from "./help.ts";
 import { initCommand } from "./init.ts";
+import { injectCommand, uninjectCommand } from "./inject.ts";
 import {
   installCniCommand,
   installCommand,
@@ -34,6 +35,8 @@ export const COMMANDS: readonly Entry[] = [
   uninstallCommand,
   pruneCommand,
   installCniCommand,
+  injectCommand,
+  uninjectCommand,
 ];
 
 /** Runs one command line. Resolves with the exit status; never throws. */

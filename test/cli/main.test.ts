@@ -51,6 +51,8 @@ test("tulle --help lists every command that exists", async () => {
     "uninstall",
     "prune",
     "install-cni",
+    "inject",
+    "uninject",
   ]);
 });
 
