@@ -1,15 +1,18 @@
 // A worker thread's entry: builds the data plane of its kind on discovery that asks the main thread, and
 // does what main says. Knows no control plane, no file and no admin server.
 
+import { delay } from "../core/clock.ts";
 import { createLogger, type LogThreshold } from "../core/log.ts";
 import { errorText } from "../core/errors.ts";
-import type { FilterChain, PreparedFilter } from "../core/filter.ts";
+import { type FilterChain, NO_FILTERS, type PreparedFilter } from "../core/filter.ts";
 import type { Listener } from "../core/listen.ts";
 import { Sheet } from "../core/sheet.ts";
 import { SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
 import { workerSide } from "../runtime/workers.ts";
 import { HostCells } from "../../wasm/host/cells.ts";
 import { createDataPlane } from "./data-plane.ts";
+import type { InboundSnapshot } from "./discovery/discovery.ts";
+import { defaultServerPolicy } from "./discovery/port.ts";
 import { drain, threadReport } from "./one-thread.ts";
 import { createStaticPlane } from "./static-plane.ts";
 import { createThread } from "./thread.ts";
@@ -21,6 +24,9 @@ import {
   type WorkerStart,
 } from "./workers/protocol.ts";
 import { RemoteDiscovery } from "./workers/remote-discovery.ts";
+
+/** How long the policies of known ports are waited for before connections are accepted. */
+const PORTS_MS = 2_000;
 
 const side = workerSide();
 const post = (message: FromWorker) => side.post(message);
@@ -72,7 +78,14 @@ const NOBODY: PreparedFilter["ref"] = {
   memoryPages: 0,
 };
 
-const discovery = new RemoteDiscovery(post, chainOf);
+/** As the control side of one thread: the configured default until the controller has answered. */
+function portBefore(port: number): InboundSnapshot | null {
+  if (kind.kind === "static") return null;
+  const policy = defaultServerPolicy(port, kind.config);
+  return { policy, routes: policy.routes.map((route) => ({ route, chain: NO_FILTERS })) };
+}
+
+const discovery = new RemoteDiscovery(post, chainOf, portBefore);
 const plane = kind.kind === "mesh"
   ? createDataPlane(kind.config, discovery, thread)
   : createStaticPlane(kind.options, discovery, thread);
@@ -90,8 +103,18 @@ function take({ id, filter }: Extract<ToWorker, { type: "filter" }>): void {
   }
 }
 
+/** The ports that connections will be for, as far as that is known. */
+const ports = kind.kind === "mesh"
+  ? kind.config.inbound.ports
+  : kind.options.inbound
+  ? kind.options.to.slice(0, 1).map(({ port }) => port)
+  : [];
+
 async function listen(): Promise<void> {
   try {
+    // A first connection should meet its port's policy.
+    const answered = Promise.all(ports.map((port) => discovery.watchPort(port)));
+    await Promise.race([answered, delay(clock, PORTS_MS)]);
     listeners = await plane.listen();
     post({ type: "listening", addrs: listeners.map(({ addr }) => addr) });
   } catch (e) {
@@ -117,6 +140,8 @@ side.listen((message) => {
       return discovery.change(m.change);
     case "why":
       return discovery.why(m.id, m.why);
+    case "port":
+      return void discovery.watchPort(m.port);
     case "listen":
       return void listen();
     case "report": {

@@ -19,6 +19,8 @@ import { sumReports } from "./report-sum.ts";
 /** Between a worker's end and its next start: at once almost, then longer while it goes on ending. */
 const MIN_RESTART_MS = 100;
 const MAX_RESTART_MS = 30_000;
+/** Ports of which one worker tells the others; more than discovery watches. */
+const MAX_PORTS = 2_000;
 /** One that ran this long was healthy. */
 const HEALTHY_MS = 60_000;
 
@@ -54,6 +56,8 @@ export class Fleet implements Serving {
   #credentials: TlsCredentials | null = null;
   #level: LogLevel;
   #mayListen = false;
+  /** Ports that some worker met, which all of them watch. */
+  readonly #ports = new Set<number>();
   /** Workers that ended before their data plane was built, by number, with why. */
   readonly #neverStarted = new Map<number, string>();
 
@@ -132,14 +136,22 @@ export class Fleet implements Serving {
       snapshots: { discovery, membersOf: (chain) => this.engine.membersOf(chain) },
       clock,
       log,
+      watches: (port) => this.#watch(port),
       ended: (ended, why) => this.#ended(ended, why),
     });
     this.#links.set(number, link);
+    for (const port of this.#ports) link.post({ type: "port", port });
     // Before anything that could name them.
     for (const [id, filter] of this.engine.all()) link.post({ type: "filter", id, filter });
     if (this.#credentials !== null) {
       link.post({ type: "credentials", credentials: this.#credentials });
     }
+  }
+
+  #watch(port: number): void {
+    if (this.#ports.has(port) || this.#ports.size >= MAX_PORTS) return;
+    this.#ports.add(port);
+    this.#tell({ type: "port", port });
   }
 
   #ended(link: WorkerLink, why: string): void {

@@ -37,6 +37,8 @@ export interface LinkOptions {
   readonly snapshots: Pick<SenderOptions, "discovery" | "membersOf">;
   readonly clock: Clock;
   readonly log: Logger;
+  /** It watches this port. */
+  watches(port: number): void;
   /** Once, when the thread is gone. */
   ended(link: WorkerLink, why: string): void;
 }
@@ -172,7 +174,9 @@ export class WorkerLink implements FilterTaker {
       case "took":
         return this.#took(m.id, m.refused);
       case "outbound":
+        return this.#sender.open(m);
       case "inbound":
+        this.#o.watches(m.port);
         return this.#sender.open(m);
       case "release":
         return this.#sender.release(m.id);

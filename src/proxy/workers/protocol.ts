@@ -81,6 +81,8 @@ export type ToWorker =
   | { readonly type: "snapshot"; readonly change: SnapshotChange }
   /** There is no snapshot yet, or something is wrong with it. */
   | { readonly type: "why"; readonly id: number; readonly why: string }
+  /** Another worker met a connection to this port: its policy may be wanted here too. */
+  | { readonly type: "port"; readonly port: number }
   | { readonly type: "listen" }
   | { readonly type: "report"; readonly id: number }
   | { readonly type: "ping" }

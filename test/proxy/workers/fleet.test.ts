@@ -193,6 +193,17 @@ test("a worker that hangs is ended and started again; one that is only slow is n
   await one.close();
 });
 
+test("what one worker meets, all of them watch, also those that begin later", () => {
+  const { threads, clock } = fleet(2);
+  threads[0]!.say({ type: "inbound", id: 0, port: 8080 });
+  threads[1]!.say({ type: "inbound", id: 0, port: 8080 });
+  const ports = (t: FakeThread | undefined) => t?.got.filter((m) => m.type === "port");
+  for (const thread of threads) assert.equal(ports(thread), [{ type: "port", port: 8080 }]);
+  threads[0]!.die("boom");
+  clock.advance(100);
+  assert.equal(ports(threads[2]), [{ type: "port", port: 8080 }]);
+});
+
 test("a filter that nobody names any more is not sent to workers that begin", async () => {
   const { fleet: one, threads, clock } = fleet(1);
   threads[0]!.on = (message) => {

@@ -14,6 +14,7 @@ import type { ChainMember, FromWorker, ToWorker } from "../../../src/proxy/worke
 import { RemoteDiscovery } from "../../../src/proxy/workers/remote-discovery.ts";
 import { SnapshotSender } from "../../../src/proxy/workers/snapshot-sender.ts";
 
+const SUPPOSED = { authorizations: [], routes: [], filters: [] } as unknown as ServerPolicy;
 const MEMBERS: readonly ChainMember[] = [7];
 
 function pair() {
@@ -54,6 +55,7 @@ function pair() {
       chains.push(members);
       return { ...NO_FILTERS };
     },
+    (port) => port === 9 ? { policy: SUPPOSED, routes: [] } : null,
   );
   return { outbound, inbound, messages, chains, lines, remote, sender };
 }
@@ -179,6 +181,34 @@ test("a policy arrives, and again when it changes", () => {
   inbound.publish({ policy, routes: [{ route: ROUTE, chain: NO_FILTERS }] });
   assert.is(watched.value?.policy, before.policy);
   assert.is(watched.value?.routes.length, 1);
+});
+
+test("a port has what is supposed of it until main answers, and then what main says", async () => {
+  const { inbound, remote, messages } = pair();
+  const watched = remote.inbound(9);
+  assert.is(watched.value?.policy, SUPPOSED);
+  let told = 0;
+  const other = remote.inbound(9);
+  other.subscribe(() => told++);
+  const policy = { ...SUPPOSED };
+  inbound.publish({ policy, routes: [] });
+  await remote.watchPort(9);
+  assert.is.not(watched.value?.policy, SUPPOSED);
+  assert.is(other.value, watched.value);
+  assert.is(told, 1);
+  other.release();
+  inbound.publish({ policy: { ...policy }, routes: [] });
+  assert.is(told, 1);
+  assert.is(messages.length, 2, "one subscription for all readers");
+});
+
+test("of a port that main knows nothing about, nothing is supposed any more", async () => {
+  const { inbound, remote } = pair();
+  inbound.explain("over the bound");
+  const watched = remote.inbound(9);
+  await remote.watchPort(9);
+  assert.is(watched.value, null);
+  assert.is(watched.why, "over the bound");
 });
 
 test("why there is nothing yet is told, and whatever cannot be looked up says why", () => {
