@@ -102,17 +102,22 @@ test("a runtime that may not use FFI says what to do", () => {
   const code = `import { originalDstMissing } from ${JSON.stringify(file)};
     console.log(originalDstMissing());`;
   const deno = process.versions.deno !== undefined;
-  // Through `env`, since Deno's child_process gives a Deno that it starts all its own rights.
+  // Through a shell that learns Deno's path from its environment: a Deno that Deno's child_process sees
+  // being started gets all rights of its parent.
   const { stdout, stderr } = spawnSync(
-    "env",
-    deno ? [process.execPath, "run", "--no-prompt", "--ext=ts", "-"] : [
-      process.execPath,
-      "--no-experimental-ffi",
-      "--input-type=module-typescript",
-      "--eval",
-      code,
+    "sh",
+    [
+      "-c",
+      deno
+        ? 'exec "$RUNTIME" run --no-prompt --ext=ts -'
+        : 'exec "$RUNTIME" --no-experimental-ffi --input-type=module-typescript -',
     ],
-    { encoding: "utf8", timeout: 60_000, input: deno ? code : "" },
+    {
+      encoding: "utf8",
+      timeout: 60_000,
+      input: code,
+      env: { ...process.env, RUNTIME: process.execPath },
+    },
   );
   assert.match(
     stdout.trim(),
