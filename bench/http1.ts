@@ -57,6 +57,7 @@ const USAGE = `Usage: npm run bench -- http1 [flags]
   --rounds N       rounds; the median counts (5)
   --connections N  connections of the load, all kept open (50)
   --only WORD      only proxies whose name contains WORD, beside the peers
+  --workers N      measure ours with N worker threads, too; all share the proxies' core
   --max-ratio N    exit status 1 when "tulle" costs more than N times the better peer
   --json           print one JSON document instead of a table`;
 
@@ -69,6 +70,7 @@ export async function http1(argv: readonly string[]): Promise<number> {
       rounds: { type: "string", default: "5" },
       connections: { type: "string", default: "50" },
       only: { type: "string" },
+      workers: { type: "string" },
       "max-ratio": { type: "string" },
       json: { type: "boolean" },
       help: { type: "boolean" },
@@ -86,6 +88,7 @@ export async function http1(argv: readonly string[]): Promise<number> {
   const seconds = positive("--seconds", values.seconds);
   const rounds = positive("--rounds", values.rounds);
   const connections = positive("--connections", values.connections);
+  const workers = values.workers === undefined ? null : positive("--workers", values.workers);
   const maxRatio = values["max-ratio"] === undefined ? null : Number(values["max-ratio"]);
   const say = values.json === true ? () => {} : (text: string) => console.error(text);
 
@@ -104,7 +107,7 @@ export async function http1(argv: readonly string[]): Promise<number> {
     const up = await start(await upstream(dir, await freePort(), loadCore));
     running.push(up);
     const proxies: Started[] = [];
-    for (const what of await candidates(dir, up.port, proxyCore)) {
+    for (const what of await candidates(dir, up.port, proxyCore, workers)) {
       const isPeer = PEERS.includes(what.name);
       if (!isPeer && values.only !== undefined && !what.name.includes(values.only)) continue;
       say(`starting ${what.name}`);
@@ -152,7 +155,12 @@ export async function http1(argv: readonly string[]): Promise<number> {
 }
 
 /** The peers, and ours in every variant that can run here. */
-async function candidates(dir: string, to: number, core: number | null): Promise<Start[]> {
+async function candidates(
+  dir: string,
+  to: number,
+  core: number | null,
+  workers: number | null,
+): Promise<Start[]> {
   const list = [
     await nginxProxy(dir, await freePort(), to, core),
     await haproxy(dir, await freePort(), to, core),
@@ -169,6 +177,11 @@ async function candidates(dir: string, to: number, core: number | null): Promise
   await ours("tulle", process.execPath, node, []);
   if (filters.length > 0) await ours("tulle, 3 filters", process.execPath, node, filters);
   await ours("tulle on Deno", denoPath(root), deno, []);
+  if (workers !== null) {
+    const more = ["--workers", String(workers)];
+    await ours(`tulle, ${workers} workers`, process.execPath, node, more);
+    await ours(`tulle on Deno, ${workers} workers`, denoPath(root), deno, more);
+  }
   if (filters.length > 0) await ours("tulle on Deno, 3 filters", denoPath(root), deno, filters);
   return list;
 }
