@@ -7,7 +7,9 @@ import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import type { RequestHead } from "../../core/head.ts";
 import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
 import { Http2EndpointClient } from "../http2/endpoint-client.ts";
+import type { ProxyMetrics } from "../metrics.ts";
 import { mayUpgrade } from "../http2/orig-proto.ts";
+import { boundsFamily } from "../http2/settings.ts";
 import type { SessionOptions } from "../http2/session.ts";
 
 /**
@@ -44,6 +46,8 @@ export interface EndpointClientsOptions {
   /** Connections at once, of each protocol. */
   readonly maxOpen: number;
   readonly http2: Http2Knobs;
+  readonly metrics: ProxyMetrics;
+  readonly direction: "inbound" | "outbound";
 }
 
 /** For the peer's SETTINGS, and for a frame or header block that began. */
@@ -60,6 +64,7 @@ export class EndpointClients {
 
   constructor(o: EndpointClientsOptions, load: LoadListener) {
     this.#protocol = o.protocol;
+    const bounds = boundsFamily(o.metrics);
     this.http1 = new EndpointClient({ ...o, preface: o.preface("http1") }, load);
     this.http2 = new Http2EndpointClient({
       driver: o.driver,
@@ -70,6 +75,7 @@ export class EndpointClients {
       maxOpen: o.maxOpen,
       maxWaiting: MAX_WAITING,
       origProto: o.protocol === "mesh",
+      flooded: (bound) => o.metrics.count(bounds, { direction: o.direction, peer: "dst", bound }),
       session: {
         ...o.http2,
         role: "client",

@@ -4,7 +4,7 @@
 
 import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
 import type { ClientStream } from "./client-stream.ts";
-import { Http2Session, type SessionOptions, type SessionOwner } from "./session.ts";
+import { type Flood, Http2Session, type SessionOptions, type SessionOwner } from "./session.ts";
 
 /** What a connection needs of its owner. */
 export interface Http2ClientOwner {
@@ -17,6 +17,8 @@ export interface Http2ClientOwner {
   unreachable(client: Http2Client, why: ChanError | null): void;
   /** Room for streams may have come; or the connection takes no more. */
   changed(client: Http2Client): void;
+  /** The endpoint ran into a bound. */
+  flooded(what: Flood): void;
   /** The channel ended; after `connected`. */
   disconnected(client: Http2Client): void;
 }
@@ -98,7 +100,9 @@ export class Http2Client implements Core, SessionOwner {
     this.#owner.changed(this);
   }
 
-  flooded(): void {}
+  flooded(what: Flood): void {
+    this.#owner.flooded(what);
+  }
 
   over(): void {
     this.#owner.changed(this);

@@ -9,7 +9,7 @@ import type { ExchangeOutcome } from "../http1/client.ts";
 import type { LoadListener } from "../http1/endpoint-client.ts";
 import { Http2Client, type Http2ClientOwner } from "./client.ts";
 import { ClientStream, type StreamOwner } from "./client-stream.ts";
-import type { SessionOptions } from "./session.ts";
+import type { Flood, SessionOptions } from "./session.ts";
 
 /** How connections to an endpoint are made. */
 export interface Http2EndpointOptions {
@@ -26,6 +26,8 @@ export interface Http2EndpointOptions {
   readonly maxWaiting: number;
   /** Requests of HTTP/1 say what they were, for a proxy that makes HTTP/1 of them again. */
   readonly origProto: boolean;
+  /** The endpoint ran into a bound; its connection ends. */
+  flooded(what: Flood): void;
 }
 
 /** What a connection is expected to take until its peer's SETTINGS are known (RFC 9113 §6.5.2). */
@@ -145,6 +147,10 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     if (session.closing) this.#remove(client);
     else if (client.isOpen) this.#perConnection = session.available + session.streams;
     this.#settle();
+  }
+
+  flooded(what: Flood): void {
+    this.#o.flooded(what);
   }
 
   disconnected(client: Http2Client): void {

@@ -3,6 +3,7 @@
 
 import type { ConnInfo } from "../../core/exchange.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Family } from "../../core/sheet.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { Http2Server, Http2Settings } from "./server.ts";
 import type { Flood } from "./session.ts";
@@ -35,11 +36,7 @@ export function http2Settings(o: {
   readonly config?: Http2Config | undefined;
 }): Http2Settings {
   const { metrics, log, sessions, config } = o;
-  const family = metrics.sheet.family(
-    "http2_bounds_total",
-    "counter",
-    "HTTP/2 peers that ran into a bound: floods, slow and stalled connections",
-  );
+  const family = boundsFamily(metrics);
   return {
     streamWindowBytes: config?.streamWindowBytes ?? STREAM_WINDOW_BYTES,
     connectionWindowBytes: config?.connectionWindowBytes ?? CONNECTION_WINDOW_BYTES,
@@ -51,8 +48,17 @@ export function http2Settings(o: {
     stallMs: STALL_MS,
     sessions,
     flooded(what: Flood, conn: ConnInfo) {
-      metrics.count(family, { direction: conn.direction, bound: what });
+      metrics.count(family, { direction: conn.direction, peer: "src", bound: what });
       log.debug("an HTTP/2 client ran into a bound", { bound: what, client: conn.remote.ip });
     },
   };
+}
+
+/** Counts the bounds that peers of either side ran into. */
+export function boundsFamily(metrics: ProxyMetrics): Family {
+  return metrics.sheet.family(
+    "http2_bounds_total",
+    "counter",
+    "HTTP/2 peers that ran into a bound: floods, slow and stalled connections",
+  );
 }

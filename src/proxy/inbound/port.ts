@@ -88,6 +88,8 @@ export class InboundPort {
       protocol: o.protocol ?? "same",
       preface: () => null,
       http2: DEFAULT_HTTP2,
+      metrics: o.metrics,
+      direction: "inbound",
       maxHeadBytes: o.maxHeadBytes,
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,

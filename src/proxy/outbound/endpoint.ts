@@ -132,6 +132,8 @@ export class EndpointState implements LoadListener {
       name: this.name,
       protocol: o.protocol ?? protocolOf(endpoint, this.connect),
       preface: (protocol) => prefaceFor(endpoint, this.connect, protocol),
+      metrics: o.metrics,
+      direction: "outbound",
       http2: http2Of(endpoint, o.http2 ?? DEFAULT_HTTP2),
       maxHeadBytes: o.maxHeadBytes,
       idleMs: o.poolIdleMs,

@@ -74,6 +74,8 @@ async function endpoint(first: readonly number[], ends = false) {
   const proxy = await netProxy({ to: [to], protocol: "http2" });
   return {
     get: () => answerOf(proxy.port),
+    /** Labels of what was counted. */
+    bounds: () => [...proxy.metrics.sheet.families.get("http2_bounds_total")?.series.keys() ?? []],
     async [Symbol.asyncDispose]() {
       await proxy.close();
       for (const socket of sockets) socket.destroy();
@@ -175,6 +177,8 @@ for (
     await using t = await endpoint(bytes);
     assert.is(await t.get(), expected);
     assert.is(await t.get(), "200 good");
+    const isFlood = what.startsWith("a flood") || what.startsWith("a header block");
+    assert.is(t.bounds().filter((labels) => labels.includes('peer="dst"')).length, isFlood ? 1 : 0);
   });
 }
 
