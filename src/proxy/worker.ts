@@ -52,17 +52,25 @@ const thread = createThread(log, {
   engine: { cells: new HostCells(cells, clock, Math.random()) },
 });
 
-/** Filters by main's numbers. Each with a chain that keeps its instance until it is forgotten. */
-const filters = new Map<number, { readonly filter: PreparedFilter; readonly held: FilterChain }>();
+/**
+ * Filters by main's numbers, until main forgets them. The instance that was acknowledged is held until
+ * the first chain holds it; afterwards it lives as long as some chain, as in one thread.
+ */
+const filters = new Map<number, { readonly filter: PreparedFilter; held: FilterChain | null }>();
 
 function chainOf(members: readonly ChainMember[]): FilterChain {
-  return thread.engine.chain(members.map((member) => {
+  const chain = thread.engine.chain(members.map((member) => {
     if (typeof member !== "number") return { ...member, info: null };
     const known = filters.get(member);
     if (known !== undefined) return known.filter;
     return missing.get(member) ??
       { ref: NOBODY, info: null, why: "this worker has no such filter" };
   }));
+  for (const member of members) {
+    const known = typeof member === "number" ? filters.get(member) : undefined;
+    if (known !== undefined) known.held = null;
+  }
+  return chain;
 }
 
 /** Filters that could not be instantiated here, as what they are then. */
