@@ -14,6 +14,7 @@ export const ENTRIES: Readonly<Record<string, string>> = {
   "proxy": "src/proxy/main.ts",
   "worker": "src/proxy/worker.ts",
   "control": "src/control/main.ts",
+  "injector": "src/control/injector/main.ts",
   "tether": "src/runtime/tether.ts",
   "testing": "wasm/sdk/testing.ts",
   "demo/web": "demo/services/web.ts",

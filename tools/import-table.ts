@@ -107,6 +107,13 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     hint: "proxy and control never see each other: they meet in model and api",
   },
   {
+    files: "src/control/injector/main.ts",
+    mayImport: ["src/core/", "src/control/injector/", "src/runtime/"],
+    packages: [],
+    runtime: false,
+    hint: "the injector's process: it knows nothing of the other services",
+  },
+  {
     files: "src/control/",
     mayImport: ["src/core/", "src/model/", "src/api/", "src/control/"],
     packages: [

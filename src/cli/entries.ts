@@ -10,6 +10,7 @@ export const PACKAGE_ROOT = fileURLToPath(new URL(SOURCES ? "../../" : "../", im
 
 const ENTRIES = {
   control: ["src/control/main.ts", "dist/control.js"],
+  injector: ["src/control/injector/main.ts", "dist/injector.js"],
   proxy: ["src/proxy/main.ts", "dist/proxy.js"],
   tether: ["src/runtime/tether.ts", "dist/tether.js"],
   web: ["demo/services/web.ts", "dist/demo/web.js"],

@@ -1,8 +1,9 @@
 // Serves a plain `fetch` handler over HTTP/1.1, on both runtimes: admin planes and webhooks. The
 // handler decides everything; this file only listens, bounds and closes. Not on the data path.
 
-import { createServer } from "node:http";
-import type { Server } from "node:http";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import type { SocketAddr } from "../core/addr.ts";
@@ -20,11 +21,19 @@ export type FetchHandler = (
   client: HttpClientInfo,
 ) => Response | Promise<Response>;
 
+/** Certificate chain and key. PEM. */
+export interface TlsPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface HttpServer {
   /** Where it listens; the port that the system chose when 0 was asked for. */
   readonly addr: SocketAddr;
   /** Stops listening, lets requests end for `graceMs`, then closes what is left. Idempotent. */
   close(graceMs?: number): Promise<void>;
+  /** New connections get this certificate. Throws for one that cannot be used; the old one stays. */
+  setTls(pair: TlsPair): void;
 }
 
 export interface HttpServerLimits {
@@ -42,11 +51,17 @@ const DEFAULT_LIMITS: HttpServerLimits = {
   keepAliveMs: 5_000,
 };
 
-/** Listens at `at`. Rejects with one clear line when the address cannot be had. */
+const TLS = { minVersion: "TLSv1.3" } as const;
+
+/**
+ * Listens at `at`, in TLS 1.3 where `tls` is given. Rejects with one clear line when the address cannot
+ * be had or the certificate cannot be used.
+ */
 export async function serveHttp(
   at: SocketAddr,
   handler: FetchHandler,
   limits: Partial<HttpServerLimits> = {},
+  tls: TlsPair | null = null,
 ): Promise<HttpServer> {
   const { maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs } = {
     ...DEFAULT_LIMITS,
@@ -61,15 +76,20 @@ export async function serveHttp(
     },
     { overrideGlobalObjects: false },
   );
-  const server = createServer(
-    {
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: keepAliveMs,
-      maxHeaderSize: 16 * 1024,
-    },
-    (incoming, outgoing) => void listener(incoming, outgoing),
-  );
+  const options = {
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: 16 * 1024,
+  };
+  const answer: Parameters<typeof createServer>[1] = (incoming, outgoing) =>
+    void listener(incoming, outgoing);
+  const secure: TlsServer | null = tls === null
+    ? null
+    : createTlsServer({ ...options, ...TLS, ...tls, handshakeTimeout: headersTimeoutMs }, answer);
+  const server: Server | TlsServer = secure ?? createServer(options, answer);
+  // a client that does not trust us, or speaks no TLS, is its own trouble
+  secure?.on("tlsClientError", (_, socket) => socket.destroy());
   server.maxConnections = maxConnections;
   // Kept by hand: `closeAllConnections` is not the same on both runtimes.
   const sockets = new Set<Socket>();
@@ -83,6 +103,13 @@ export async function serveHttp(
   return {
     addr: { ip: normalizeIp(address), port },
     close: (graceMs = 0) => closing ??= close(server, sockets, graceMs),
+    setTls(pair) {
+      if (secure === null) throw new Error("This server speaks no TLS");
+      // Deno takes a pair that does not fit, and breaks at the next connection
+      const fits = new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key));
+      if (!fits) throw new Error("The certificate and the key do not belong together");
+      secure.setSecureContext({ ...TLS, ...pair });
+    },
   };
 }
 
@@ -112,7 +139,7 @@ function cutOnError(response: Response, cut: () => void): Response {
   return new Response(quiet, response);
 }
 
-function listen(server: Server, at: SocketAddr): Promise<void> {
+function listen(server: Server | TlsServer, at: SocketAddr): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (e: Error & { code?: string }) => reject(new Error(listenError(at, e)));
     server.once("error", failed);
@@ -138,7 +165,11 @@ function listenError(at: SocketAddr, e: Error & { code?: string }): string {
   }
 }
 
-function close(server: Server, sockets: ReadonlySet<Socket>, graceMs: number): Promise<void> {
+function close(
+  server: Server | TlsServer,
+  sockets: ReadonlySet<Socket>,
+  graceMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
     const cut = () => {
       for (const socket of sockets) socket.destroy();
