@@ -2,11 +2,12 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { FailureAccrual } from "../model/accrual.ts";
+import type { FailureAccrual, SuccessRate } from "../model/accrual.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
 import {
   type ExponentialBackoff,
   type FailureAccrual as Wire,
+  type FailureAccrual_Unified as Unified,
   FailureAccrualSchema,
 } from "./gen/outbound_pb.ts";
 import { required, WireError } from "./wire-error.ts";
@@ -14,27 +15,30 @@ import { required, WireError } from "./wire-error.ts";
 /** The message, or undefined for none. */
 export function accrualToWire(accrual: FailureAccrual | null): Wire | undefined {
   if (accrual === null) return undefined;
-  const { maxFailures, minBackoffMs, maxBackoffMs, jitter } = accrual;
+  const { maxFailures, minBackoffMs, maxBackoffMs, jitter, successRate } = accrual;
+  const backoff = {
+    minBackoff: durationToWire(minBackoffMs),
+    maxBackoff: durationToWire(maxBackoffMs),
+    jitterRatio: jitter,
+  };
   const init: MessageInitShape<typeof FailureAccrualSchema> = {
-    kind: {
-      case: "consecutiveFailures",
-      value: {
-        maxFailures,
-        backoff: {
-          minBackoff: durationToWire(minBackoffMs),
-          maxBackoff: durationToWire(maxBackoffMs),
-          jitterRatio: jitter,
+    kind: successRate === undefined
+      ? { case: "consecutiveFailures", value: { maxFailures, backoff } }
+      : {
+        case: "unified",
+        value: {
+          successRateThreshold: successRate.threshold,
+          decay: durationToWire(successRate.windowMs),
+          minRequests: successRate.minRequests,
+          maxConsecutiveFailures: maxFailures === Infinity ? 0 : maxFailures,
+          backoff,
         },
       },
-    },
   };
   return create(FailureAccrualSchema, init);
 }
 
-/**
- * What a message asks for. «Unified» accrual is carried out as far as failures in a row go; its success
- * rate is not looked at. Raises a `WireError` for a back-off that proxies of the reference refuse.
- */
+/** What a message asks for. Raises a `WireError` for a back-off that proxies of the reference refuse. */
 export function accrualFromWire(wire: Wire | undefined, field: string): FailureAccrual | null {
   switch (wire?.kind.case) {
     case "consecutiveFailures": {
@@ -43,11 +47,31 @@ export function accrualFromWire(wire: Wire | undefined, field: string): FailureA
     }
     case "unified": {
       const { maxConsecutiveFailures, backoff } = wire.kind.value;
-      return withBackoff(maxConsecutiveFailures, backoff, `${field}.unified.backoff`);
+      const rate = rateFromWire(wire.kind.value, `${field}.unified`);
+      const accrual = withBackoff(
+        maxConsecutiveFailures || (rate === null ? 0 : Infinity),
+        backoff,
+        `${field}.unified.backoff`,
+      );
+      return accrual === null || rate === null ? accrual : { ...accrual, successRate: rate };
     }
     default:
       return null;
   }
+}
+
+/** Null: this part of the policy is off. */
+function rateFromWire(
+  { successRateThreshold: threshold, decay, minRequests }: Unified,
+  field: string,
+): SuccessRate | null {
+  if (!(threshold >= 0 && threshold <= 1)) {
+    throw new WireError(`${field}.success_rate_threshold`, `is ${threshold}, not in 0–1`);
+  }
+  if (threshold === 0) return null;
+  const windowMs = ms(decay, `${field}.decay`);
+  if (windowMs < 10) throw new WireError(`${field}.decay`, `is ${windowMs} ms, under 10 ms`);
+  return { threshold, windowMs, minRequests };
 }
 
 function withBackoff(

@@ -1,9 +1,15 @@
 // Failure accrual of a Service, from its annotations: when clients eject an endpoint for its answers.
 
-import { DEFAULT_ACCRUAL, type FailureAccrual } from "../../model/accrual.ts";
+import {
+  DEFAULT_ACCRUAL,
+  DEFAULT_SUCCESS_RATE,
+  type FailureAccrual,
+  type SuccessRate,
+} from "../../model/accrual.ts";
 import type { Field } from "../field.ts";
 
 const PREFIX = "balancer.linkerd.io/failure-accrual";
+const RATE_PREFIX = "balancer.alpha.linkerd.io/failure-accrual-success-rate";
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1000,
@@ -13,8 +19,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The accrual that the annotations ask for, or null. `unified` ejects by failures in a row too; its
- * success rate is not carried out. Raises a `FieldError` for what cannot be read.
+ * The accrual that the annotations ask for, or null. `unified` ejects by failures in a row and by the
+ * success rate. Raises a `FieldError` for what cannot be read.
  */
 export function accrualOf(annotations: Field): FailureAccrual | null {
   const mode = annotations.at(PREFIX);
@@ -32,7 +38,21 @@ export function accrualOf(annotations: Field): FailureAccrual | null {
   if (accrual.minBackoffMs > accrual.maxBackoffMs) {
     of("min-penalty").fail("is longer than the max-penalty");
   }
-  return accrual;
+  if (mode.value === "consecutive") return accrual;
+  const rate = rateOf((name) => annotations.at(`${RATE_PREFIX}-${name}`));
+  return rate === null ? accrual : { ...accrual, successRate: rate };
+}
+
+/** Null: a threshold of 0, which is off. */
+function rateOf(of: (name: string) => Field): SuccessRate | null {
+  const { threshold, windowMs, minRequests } = DEFAULT_SUCCESS_RATE;
+  const rate = {
+    threshold: number(of("threshold"), threshold, /^(0(\.\d{1,6})?|1(\.0{1,6})?)$/),
+    windowMs: wireDuration(of("window"), windowMs),
+    minRequests: number(of("min-requests"), minRequests, /^(\d{1,6}|1000000)$/),
+  };
+  if (rate.windowMs < 10) of("window").fail("is shorter than 10ms");
+  return rate.threshold === 0 ? null : rate;
 }
 
 function number(field: Field, absent: number, shape: RegExp): number {

@@ -122,7 +122,7 @@ export class EndpointState implements LoadListener {
     this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now);
     this.connect = connectTo(endpoint, o);
     this.#backoff = o.backoff();
-    this.#breaker = accrual === null ? null : new Breaker(accrual, o.random);
+    this.#breaker = accrual === null ? null : new Breaker(accrual, o.random, o.driver.now);
     const labels = endpointLabels(endpoint, authority, this.connect, o);
     this.requests = new RequestSeries(o.metrics, labels);
     this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
@@ -195,10 +195,12 @@ export class EndpointState implements LoadListener {
     if (status === 0) this.ewma.pending--;
     const bad = outcome !== "ok" || this.#isFailure(status);
     if (outcome === "abandoned") this.#breaker?.abandoned();
-    else this.#breaker?.ended(bad, this.#o.driver.now);
+    else this.#breaker?.ended(bad, this.#o.driver.now, status === TOO_MANY_REQUESTS);
     this.requests.ended(status, bad, ms);
   }
 }
+
+const TOO_MANY_REQUESTS = 429;
 
 function endpointLabels(
   endpoint: Endpoint,

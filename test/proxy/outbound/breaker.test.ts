@@ -72,4 +72,49 @@ test("a probe that the client gave up is followed by another", () => {
   assert.is(b.state, "ejected");
 });
 
+const RATE = { threshold: 0.8, windowMs: 10_000, minRequests: 5 };
+const byRate = () =>
+  new Breaker({ ...ACCRUAL, maxFailures: Infinity, successRate: RATE }, seeded(1), 0);
+
+function outcomes(b: Breaker, text: string, nowMs: number): void {
+  for (const c of text) {
+    b.started();
+    b.ended(c === "x", nowMs, c === "o");
+  }
+}
+
+test("too small a share of good answers ejects, once there are enough of them", () => {
+  const b = byRate();
+  outcomes(b, "x..x", 0);
+  assert.is(b.state, "available", "four say nothing");
+  outcomes(b, ".", 100);
+  assert.is(b.state, "ejected", "three of five are under 80 %");
+  const good = byRate();
+  outcomes(good, "x....x....", 0);
+  assert.is(good.state, "available", "eight of ten are enough");
+});
+
+test("what was refused for want of room counts against the rate, not as a failure in a row", () => {
+  const b = byRate();
+  outcomes(b, "...oo", 0);
+  assert.is(b.state, "ejected");
+  const inRow = make();
+  outcomes(inRow, "oooooooo", 0);
+  assert.is(inRow.state, "available");
+});
+
+test("answers leave the window with time, and an endpoint that is back starts afresh", () => {
+  const b = byRate();
+  outcomes(b, "xx", 0);
+  outcomes(b, "...", 10_500);
+  assert.is(b.state, "available", "the failures are forgotten");
+  outcomes(b, "xx", 10_600);
+  assert.is(b.state, "ejected");
+  assert.ok(b.admits(11_600));
+  outcomes(b, ".", 11_600);
+  assert.is(b.state, "available");
+  outcomes(b, "x..", 11_700);
+  assert.is(b.state, "available", "what it did before is no matter");
+});
+
 test.run();
