@@ -273,6 +273,8 @@ export class ClientStream extends Http2Stream implements Sink {
     const x = this.#x;
     if (x === null) return;
     const isFresh = !this.headed && this.#isWhole;
+    // Idle or deaf connections are ended without a fault of the peer's.
+    if (how === "error" && code === NO_ERROR) how = "lost";
     this.#again = how === "unprocessed"
       ? isFresh && this.#replays < MAX_REPLAYS
       : how === "lost" && isFresh && this.#onUsed && this.#replays === 0 &&
