@@ -66,6 +66,8 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
     runtime: true,
     hint: "the runtime knows core only; what it serves is handed to it",
   },
+  // The proxy's entries – process, `tulle proxy`, worker thread – and what makes a thread for them.
+  // What they serve is built by data-plane.ts and static-plane.ts, which know no runtime.
   ...["main", "static", "thread", "threads", "worker"].map((file): ImportRow => ({
     files: `src/proxy/${file}.ts`,
     mayImport: [
@@ -122,7 +124,7 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
       { ...PROTOBUF, only: /-service\.ts$/ },
       { name: "@peculiar/x509", only: /^src\/control\/identity\// },
       { name: "reflect-metadata", only: /^src\/control\/identity\// },
-      { name: "yaml", only: /^src\/control\/files\// },
+      { name: "yaml", only: /^src\/control\/(files|k8s\/kubeconfig)/ },
     ],
     runtime: false,
     hint: HAND_IN,
