@@ -5,6 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import { errorText } from "../core/errors.ts";
+import { awaitCommand } from "./await.ts";
 import type { Entry, Terminal } from "./command.ts";
 import { demoCommand } from "./demo.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
@@ -37,6 +38,7 @@ export const COMMANDS: readonly Entry[] = [
   installCniCommand,
   injectCommand,
   uninjectCommand,
+  awaitCommand,
 ];
 
 /** Runs one command line. Resolves with the exit status; never throws. */

@@ -53,6 +53,7 @@ test("tulle --help lists every command that exists", async () => {
     "install-cni",
     "inject",
     "uninject",
+    "await",
   ]);
 });
 
