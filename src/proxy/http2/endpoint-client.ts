@@ -32,6 +32,8 @@ export interface Http2EndpointOptions {
 
 /** What a connection is expected to take until its peer's SETTINGS are known (RFC 9113 §6.5.2). */
 const ASSUMED_STREAMS = 100;
+/** Streams kept for the next requests; more after a burst are let go. */
+const MAX_FREE = 256;
 
 export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   readonly name: string;
@@ -117,7 +119,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   }
 
   recycle(stream: ClientStream): void {
-    if (!this.#closed) this.#free.push(stream);
+    if (!this.#closed && this.#free.length < MAX_FREE) this.#free.push(stream);
   }
 
   // --- connections say ----------------------------------------------------------------------------

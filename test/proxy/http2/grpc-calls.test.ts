@@ -14,6 +14,8 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { type FilterChain, HOOK_TRAILERS, NO_FILTERS } from "../../../src/core/filter.ts";
+import { headerName } from "../../../src/core/head.ts";
 import type { SocketAddr } from "../../../src/core/addr.ts";
 import { eventually } from "../../mesh/support/waiting.ts";
 import { material } from "../../support/driver-fixture.ts";
@@ -184,6 +186,29 @@ for (const way of WAYS) {
     assert.ok((await client.unary({ text })).text === `unary ${text}`);
   });
 }
+
+test("gRPC: a filter sees the trailers and may change them", async () => {
+  const seen: (string | null)[] = [];
+  const chain: FilterChain = {
+    ...NO_FILTERS,
+    hooks: HOOK_TRAILERS,
+    responseTrailers(_x, trailers) {
+      seen.push(trailers.get(headerName("grpc-status")));
+      trailers.set(headerName("x-trailer"), "changed");
+    },
+  };
+  const { addr } = proxies.get("outbound")!;
+  for (const inbound of [false, true]) {
+    const proxy = await netProxy({ to: [addr], protocol: "http2", chain, inbound });
+    proxies.set(`filtered ${inbound}`, proxy);
+    let trailer = "";
+    await grpc(`filtered ${inbound}`).unary({ text: "a" }, {
+      onTrailer: (trailers) => (trailer = trailers.get("x-trailer") ?? ""),
+    });
+    assert.is(trailer, "changed");
+  }
+  assert.equal(seen, ["0", "0"]);
+});
 
 for (
   const [way, httpVersion, what] of [
