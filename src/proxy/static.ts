@@ -83,8 +83,8 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   log.info("ready", {
     listen: addrs.map(formatSocketAddr).join(","),
     to: o.to.map(formatSocketAddr).join(","),
-    ...(o.workers === 1 ? {} : { workers: o.workers }),
     ...(admin === null ? {} : { admin: formatSocketAddr(admin.addr) }),
+    ...(o.workers === 1 ? {} : { workers: o.workers }),
   });
 
   await stopSignal();

@@ -284,22 +284,36 @@ test("a plain client of an inbound proxy with identity is served without a name"
   assert.is(await metric(p, "request_total", plain), 1);
 });
 
-test("an inbound proxy that requires an identity refuses others and plain clients with 403", async () => {
-  const ca = await createTestCa();
-  const inbound = await proxy(
-    app.port,
-    ...["--inbound", "--identity", await identity(ca, NAME("catalogue"))],
-    ...["--require-id", NAME("web")],
-  );
-  const plain = await get(inbound);
-  assert.is(plain.status, 403);
-  assert.match(plain.headers["l5d-proxy-error"] ?? "", "127.0.0.1 without a mesh identity");
-  const other = await proxy(inbound.port, "--identity", await identity(ca, NAME("load")));
-  assert.is((await get(other)).status, 403);
-  const right = await proxy(inbound.port, "--identity", await identity(ca, NAME("web")));
-  assert.is((await get(right)).status, 200);
-  assert.is(seen.length, 1);
-});
+for (const workers of ["1", "2"]) {
+  test(`an inbound proxy of ${workers} that requires an identity refuses others and plain clients with 403`, async () => {
+    const ca = await createTestCa();
+    const inbound = await proxy(
+      app.port,
+      ...["--inbound", "--identity", await identity(ca, NAME("catalogue"))],
+      ...["--require-id", NAME("web"), "--workers", workers],
+    );
+    const plain = await get(inbound);
+    assert.is(plain.status, 403);
+    assert.match(plain.headers["l5d-proxy-error"] ?? "", "127.0.0.1 without a mesh identity");
+    const other = await proxy(
+      inbound.port,
+      "--identity",
+      await identity(ca, NAME("load")),
+      "--workers",
+      workers,
+    );
+    assert.is((await get(other)).status, 403);
+    const right = await proxy(
+      inbound.port,
+      "--identity",
+      await identity(ca, NAME("web")),
+      "--workers",
+      workers,
+    );
+    assert.is((await get(right)).status, 200);
+    assert.is(seen.length, 1);
+  });
+}
 
 test("an outbound proxy refuses a server with another identity or another CA with 502", async () => {
   const ca = await createTestCa();
