@@ -1,20 +1,22 @@
 // Client policies ↔ outbound.proto `OutboundPolicy`. Between `control/policy` and `proxy/discovery`;
-// each message is whole. Read for what is spoken so far: one balancer or one address per policy.
+// each message is whole.
 
 import { create } from "@bufbuild/protobuf";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { ClientPolicy, Origin } from "../model/profile.ts";
-import type { Route } from "../model/route.ts";
+import type { Route, RouteSplit } from "../model/route.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
 import { endpointFromWire, endpointToWire } from "./endpoint.ts";
-import { filtersFromWire, filtersToWire } from "./filter-ref.ts";
+import { filtersToWire } from "./filter-ref.ts";
 import type { Timeouts } from "./gen/http_route_pb.ts";
 import {
   type Backend,
   BackendSchema,
   type GrpcRoute,
+  type GrpcRoute_Rule,
   type HttpRoute,
   HttpRoute_DistributionSchema,
+  type HttpRoute_Rule,
   HttpRoute_RuleSchema,
   HttpRouteSchema,
   type OpaqueRoute,
@@ -29,8 +31,9 @@ import {
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
-import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
+import { type FlatRule, routesOf, rulesFromWire } from "./policy-routes.ts";
 import { grpcCodesFromWire, retryFromWire, retryToWire } from "./retry-policy.ts";
+import type { BuiltInFilter } from "./route-actions.ts";
 import { required, WireError } from "./wire-error.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 
@@ -130,8 +133,7 @@ function backendToWire(policy: ClientPolicy): Backend | null {
  * The policy of a message.
  *
  * Raises a `WireError` for what breaks the reference's rules of validity, and for what would be
- * carried out wrongly here: built-in filters, query matches, routes to several backends. gRPC is read
- * as HTTP, TLS as opaque.
+ * carried out wrongly here: query matches, filters of one of several backends. gRPC is read as HTTP, TLS as opaque.
  */
 export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
   const origin = policyOrigin(wire);
@@ -184,16 +186,30 @@ function policyOrigin(wire: OutboundPolicy): Origin {
 }
 
 type Target = Pick<ClientPolicy, "destination" | "forward" | "defaultRttMs" | "decayMs">;
-type TargetedRule = FlatRule & { readonly target: Target };
+
+/** Where the requests of a rule go: to one place, or to several. */
+interface Leads {
+  readonly pick: RouteSplit["pick"];
+  readonly to: readonly { readonly target: Target; readonly weight: number }[];
+}
+type LeadingRule = FlatRule & { readonly leads: Leads };
 
 const NOWHERE: Target = { destination: "", forward: null, defaultRttMs: 30, decayMs: 10_000 };
+const TO_NOWHERE: Leads = { pick: "first", to: [{ target: NOWHERE, weight: 1 }] };
 
 function httpPolicy(
   origin: Origin,
   protocol: "detect" | "http",
-  rules: readonly TargetedRule[],
+  rules: readonly LeadingRule[],
 ): ClientPolicy {
-  return { origin, protocol, routes: routesOf(rules), ...onlyTarget(rules), accrual: null };
+  const only = onlyTarget(rules);
+  const routes = routesOf(
+    rules,
+    ({ leads, at }) => only === null ? { split: splitOf(leads, `${at}.backends`) } : {},
+  );
+  // With splits, the first one's parameters are those of every balancer.
+  const target = only ?? rules[0]?.leads.to[0]?.target ?? NOWHERE;
+  return { origin, protocol, routes, ...target, accrual: null };
 }
 
 function opaquePolicy(
@@ -207,72 +223,62 @@ function opaquePolicy(
     if (rule === undefined || more.length > 0) {
       throw new WireError(`${at}.rules`, `has ${route.rules.length} entries, not one`);
     }
-    const closed = rule.filters.length > 0;
-    const target = closed
-      ? NOWHERE
-      : targetFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
-    return { target, field: at };
+    // Each filter that there is closes it, also one of a backend.
+    if (rule.filters.length > 0) return { leads: TO_NOWHERE };
+    const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
+    return { leads: builtIn.length > 0 ? TO_NOWHERE : leads };
   });
-  return { origin, protocol: "opaque", routes: [], ...onlyTarget(targets), accrual: null };
-}
-
-/** All rules of a policy lead to the same place, or it cannot be carried out here. */
-function onlyTarget(rules: readonly { readonly target: Target; readonly field: string }[]): Target {
-  const [first, ...rest] = rules;
-  if (first === undefined) return NOWHERE;
-  for (const { target, field } of rest) {
-    if (JSON.stringify(target) !== JSON.stringify(first.target)) {
-      throw new WireError(field, "leads to another backend than the first route: not supported");
-    }
+  const target = onlyTarget(targets);
+  if (target === null) {
+    throw new WireError(field, "leads to several backends, which bytes without requests cannot");
   }
-  return first.target;
+  return { origin, protocol: "opaque", routes: [], ...target, accrual: null };
 }
 
-function httpRules(routes: readonly HttpRoute[], field: string): TargetedRule[] {
-  return routes.flatMap((route, i) =>
-    route.rules.map((rule, j) => {
-      const at = `${field}[${i}].rules[${j}]`;
-      refuseBuiltIn(rule.filters, at);
-      return {
-        metadata: route.metadata,
-        hosts: route.hosts,
-        matches: rule.matches.map((m, k) => httpMatchFromWire(m, `${at}.matches[${k}]`)),
-        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retry: retryFromWire(
-          rule.retry,
-          rule.retry?.conditions?.statusRanges ?? [],
-          `${at}.retry`,
-        ),
-        timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
-        field: `${field}[${i}]`,
-        target: targetFromWire(rule.backends?.kind, `${at}.backends`),
-      };
-    })
-  );
+/** The one place that all rules of a policy lead to, or null: there are several. */
+function onlyTarget(rules: readonly { readonly leads: Leads }[]): Target | null {
+  const all = rules.flatMap((r) => r.leads.to.map((t) => t.target));
+  const [first, ...rest] = all;
+  if (first === undefined) return NOWHERE;
+  const same = JSON.stringify(first);
+  return rest.every((t) => JSON.stringify(t) === same) ? first : null;
 }
 
-function grpcRules(routes: readonly GrpcRoute[], field: string): TargetedRule[] {
-  return routes.flatMap((route, i) =>
-    route.rules.map((rule, j) => {
-      const at = `${field}[${i}].rules[${j}]`;
-      refuseBuiltIn(rule.filters, at);
-      return {
-        metadata: route.metadata,
-        hosts: route.hosts,
-        matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
-        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retry: retryFromWire(
-          rule.retry,
-          [],
-          `${at}.retry`,
-          grpcCodesFromWire(rule.retry?.conditions),
-        ),
-        timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
-        field: `${field}[${i}]`,
-        target: targetFromWire(rule.backends?.kind, `${at}.backends`),
-      };
-    })
-  );
+/** A part that leads nowhere fails its share of the requests, as a backend without endpoints does. */
+function splitOf({ pick, to }: Leads, field: string): RouteSplit {
+  return {
+    pick,
+    backends: to.map(({ target, weight }) => {
+      if (target.forward !== null) {
+        throw new WireError(field, "has a backend that forwards beside others: not supported");
+      }
+      return { authority: target.destination, weight };
+    }),
+  };
+}
+
+function httpRules(routes: readonly HttpRoute[], field: string): LeadingRule[] {
+  return rulesFromWire(routes, field, httpMatchFromWire, (rule, at) => ({
+    ...leadingRule(rule, at),
+    retry: retryFromWire(rule.retry, rule.retry?.conditions?.statusRanges ?? [], `${at}.retry`),
+  }));
+}
+
+function grpcRules(routes: readonly GrpcRoute[], field: string): LeadingRule[] {
+  return rulesFromWire(routes, field, grpcMatchFromWire, (rule, at) => ({
+    ...leadingRule(rule, at),
+    retry: retryFromWire(rule.retry, [], `${at}.retry`, grpcCodesFromWire(rule.retry?.conditions)),
+  }));
+}
+
+/** What rules of both types have in the client's proxy; a backend's filters come after the rule's. */
+function leadingRule(rule: HttpRoute_Rule | GrpcRoute_Rule, at: string) {
+  const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.backends`);
+  return {
+    timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
+    builtIn: [...rule.filters, ...builtIn as readonly BuiltInFilter[]],
+    leads,
+  };
 }
 
 /** The shortest of those that are set: a route knows one time-out. */
@@ -302,26 +308,50 @@ type Distribution =
 
 interface RouteBackend {
   readonly backend?: Backend | undefined;
-  readonly filters: readonly { readonly kind: { readonly case?: string | undefined } }[];
+  readonly filters: readonly AnyFilter[];
+}
+/** Those of opaque and TLS routes say no whatever they are. */
+type AnyFilter = { readonly kind: { readonly case?: string | undefined } };
+
+/** Backends of one rule. */
+const MAX_BACKENDS = 64;
+
+function leadsFromWire(
+  wire: Distribution | undefined,
+  field: string,
+): Leads & { readonly builtIn: readonly AnyFilter[] } {
+  if (wire?.case === undefined) throw new WireError(field, "is missing");
+  if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [] };
+  const pick = wire.case === "firstAvailable" ? "first" : "random";
+  const backends = wire.case === "firstAvailable"
+    ? wire.value.backends.map((backend) => ({ backend, weight: 1 }))
+    : wire.value.backends.filter((b) => b.weight > 0);
+  if (backends.length === 0) throw new WireError(`${field}.backends`, "is empty");
+  if (backends.length > MAX_BACKENDS) {
+    throw new WireError(`${field}.backends`, `has more than ${MAX_BACKENDS} entries`);
+  }
+  const to = backends.map(({ backend, weight }, i) => ({
+    target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
+    weight,
+  }));
+  const [only, ...more] = backends;
+  const builtIn = only?.backend?.filters ?? [];
+  // What is done to the requests of one of several backends cannot be said by a route's filters.
+  if (more.length > 0 && backends.some((b) => (b.backend?.filters.length ?? 0) > 0)) {
+    throw new WireError(
+      `${field}.backends`,
+      "has filters of one of several backends: not supported",
+    );
+  }
+  // A backend without a kind fails its requests; what its filters would have answered does not matter.
+  return { pick, to, builtIn: only?.backend?.backend?.kind.case === undefined ? [] : builtIn };
 }
 
-function targetFromWire(wire: Distribution | undefined, field: string): Target {
-  if (wire?.case === undefined) throw new WireError(field, "is missing");
-  if (wire.case === "empty") return NOWHERE;
-  const backends = wire.case === "firstAvailable"
-    ? wire.value.backends
-    : wire.value.backends.filter((b) => b.weight > 0).map((b) => required(b.backend, field));
-  const [only, ...more] = backends;
-  if (only === undefined) throw new WireError(`${field}.backends`, "is empty");
-  if (more.length > 0) {
-    throw new WireError(`${field}.backends`, "names several backends: not supported");
-  }
-  const backend = required(only.backend, `${field}.backends[0].backend`);
-  required(backend.metadata, `${field}.backends[0].backend.metadata`);
-  required(backend.queue?.failfastTimeout, `${field}.backends[0].backend.queue.failfast_timeout`);
-  // A backend without a kind fails its requests; what its filters would have answered does not matter.
+function targetFromWire(wire: RouteBackend, field: string): Target {
+  const backend = required(wire.backend, `${field}.backend`);
+  required(backend.metadata, `${field}.backend.metadata`);
+  required(backend.queue?.failfastTimeout, `${field}.backend.queue.failfast_timeout`);
   if (backend.kind.case === undefined) return NOWHERE;
-  refuseBuiltIn(only.filters, `${field}.backends[0]`);
   if (backend.kind.case === "forward") {
     const forward: Endpoint = endpointFromWire(backend.kind.value, {}, `${field}.forward`);
     return { ...NOWHERE, forward };

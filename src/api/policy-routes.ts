@@ -3,10 +3,13 @@
 
 import type { FilterRef } from "../core/filter.ts";
 import type { RequestMatch, Route, RouteRetry } from "../model/route.ts";
+import { filtersFromWire } from "./filter-ref.ts";
 import type { HostMatch } from "./gen/http_route_pb.ts";
 import type { Metadata } from "./gen/meta_pb.ts";
+import type { Chain } from "./gen/tulle/filter_pb.ts";
 import { compareRanks, hostMatchFromWire, MATCH_ALL, type RankedMatch } from "./http-match.ts";
 import { originFromWire } from "./origin.ts";
+import { actionsFromWire, type BuiltInFilter } from "./route-actions.ts";
 import { WireError } from "./wire-error.ts";
 
 /** Rules of all routes of one policy, times their matches. */
@@ -18,15 +21,65 @@ export interface FlatRule {
   readonly hosts: readonly HostMatch[];
   readonly matches: readonly RankedMatch[];
   readonly filters: readonly FilterRef[];
+  /** Built into the wire API, in order. */
+  readonly builtIn: readonly BuiltInFilter[];
   readonly retry: RouteRetry | null;
   readonly timeoutMs: number;
-  /** Path of the route in its message. */
+  /** Paths of the route and of the rule in their message. */
   readonly field: string;
+  readonly at: string;
 }
 
-/** All rules of a policy as routes in order of precedence; ties keep the order of the message. */
-export function routesOf(rules: readonly FlatRule[]): readonly Route[] {
-  const ranked: { rank: number[]; route: Route }[] = [];
+/** A route as both directions and both route types have it. */
+interface WireRoute<Rule> {
+  readonly metadata?: Metadata | undefined;
+  readonly hosts: readonly HostMatch[];
+  readonly rules: readonly Rule[];
+}
+interface WireRule<Match> {
+  readonly matches: readonly Match[];
+  readonly filters: readonly BuiltInFilter[];
+  readonly filterChain?: Chain | undefined;
+}
+
+/**
+ * The rules of all routes of one list, one after the other. `match` converts one of a rule's matches,
+ * `more` what only its direction knows; both get the path for errors.
+ */
+export function rulesFromWire<Match, Rule extends WireRule<Match>, More>(
+  routes: readonly WireRoute<Rule>[],
+  field: string,
+  match: (wire: Match, at: string) => RankedMatch,
+  more: (rule: Rule, at: string, route: number) => More,
+): (FlatRule & More)[] {
+  return routes.flatMap((route, i) =>
+    route.rules.map((rule, j): FlatRule & More => {
+      const at = `${field}[${i}].rules[${j}]`;
+      return {
+        metadata: route.metadata,
+        hosts: route.hosts,
+        matches: rule.matches.map((m, k) => match(m, `${at}.matches[${k}]`)),
+        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
+        builtIn: rule.filters,
+        retry: null,
+        timeoutMs: 0,
+        field: `${field}[${i}]`,
+        at,
+        ...more(rule, at, i),
+      };
+    })
+  );
+}
+
+/**
+ * All rules of a policy as routes in order of precedence; ties keep the order of the message. `more` is
+ * what a rule's routes have beside that.
+ */
+export function routesOf<Rule extends FlatRule, More extends object>(
+  rules: readonly Rule[],
+  more: (rule: Rule) => More,
+): readonly (Route & More)[] {
+  const ranked: { rank: number[]; route: Route & More }[] = [];
   for (const rule of rules) {
     const name = originFromWire(rule.metadata, `${rule.field}.metadata`).name;
     const hosts: (RankedMatch | null)[] = rule.hosts.length === 0
@@ -38,6 +91,7 @@ export function routesOf(rules: readonly FlatRule[]): readonly Route[] {
       : rule.matches;
     for (const host of hosts) {
       for (const { match, rank } of matches) {
+        const actions = actionsFromWire(rule.builtIn, match, `${rule.at}.filters`);
         ranked.push({
           rank: [...(host?.rank ?? [1, 0]), ...rank],
           route: {
@@ -47,7 +101,9 @@ export function routesOf(rules: readonly FlatRule[]): readonly Route[] {
             labels: {},
             retry: rule.retry,
             timeoutMs: rule.timeoutMs,
+            ...(actions.length === 0 ? {} : { actions }),
             filters: rule.filters,
+            ...more(rule),
           },
         });
       }
@@ -57,17 +113,6 @@ export function routesOf(rules: readonly FlatRule[]): readonly Route[] {
     }
   }
   return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map((r) => r.route);
-}
-
-/** Raises a `WireError` for built-in filters, none of which is spoken yet: to ignore one would open what it closes. */
-export function refuseBuiltIn(
-  filters: readonly { readonly kind: { readonly case?: string | undefined } }[],
-  field: string,
-): void {
-  const first = filters[0];
-  if (first !== undefined) {
-    throw new WireError(`${field}.filters[0]`, `${first.kind.case ?? "its kind"} is not supported`);
-  }
 }
 
 function both(a: RequestMatch, b: RequestMatch): RequestMatch {

@@ -2,8 +2,15 @@
 // message is whole.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Authentication, Authorization, Network, ServerPolicy } from "../model/policy.ts";
+import type {
+  Authentication,
+  Authorization,
+  Network,
+  ServerPolicy,
+  ServerRoute,
+} from "../model/policy.ts";
 import type { Origin } from "../model/profile.ts";
+import type { RateLimit } from "../model/route-action.ts";
 import type { Route } from "../model/route.ts";
 import { networkFromWire, networkToWire } from "./addr.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
@@ -23,7 +30,8 @@ import {
 } from "./gen/inbound_pb.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire, MATCH_ALL } from "./http-match.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
-import { type FlatRule, refuseBuiltIn, routesOf } from "./policy-routes.ts";
+import { routesOf, rulesFromWire } from "./policy-routes.ts";
+import { rateLimitFromWire } from "./route-actions.ts";
 import { isDnsLike } from "../model/identity.ts";
 import { required, shown, WireError } from "./wire-error.ts";
 
@@ -108,8 +116,7 @@ function permitToWire(a: Authentication): Authn {
  * The policy of a message.
  *
  * Raises a `WireError` for anything that cannot be converted: the reader then denies everything on
- * that port, or keeps its last good policy. Authorizations of single routes only add to the server's;
- * they are not read, so that a client which only they permit is denied.
+ * that port, or keeps its last good policy. Authorizations of single routes add to the server's.
  */
 export function serverPolicyFromWire(wire: Server): ServerPolicy {
   const { kind } = required(wire.protocol, "protocol");
@@ -117,23 +124,29 @@ export function serverPolicyFromWire(wire: Server): ServerPolicy {
   if (protocol === undefined) {
     throw new WireError("protocol", "is of a kind that is not known here");
   }
-  if (wire.authorizations.length > MAX_LIST) {
-    throw new WireError("authorizations", `has more than ${MAX_LIST} entries`);
-  }
   const { group = "", kind: labelKind = "", name = "" } = wire.labels;
   if (name === "") throw new WireError("labels", "has no name");
-  let routes: readonly Route[] = [];
+  let routes: readonly ServerRoute[] = [];
+  let rateLimit: RateLimit | null = null;
   let detectMs = 0;
   switch (kind.case) {
     case "detect": {
       const field = "protocol.detect.timeout";
       detectMs = durationFromWire(required(kind.value.timeout, field), field);
       routes = httpRoutes(kind.value.httpRoutes, "protocol.detect.http_routes");
+      rateLimit = rateLimitFromWire(
+        kind.value.httpLocalRateLimit,
+        "protocol.detect.http_local_rate_limit",
+      );
       break;
     }
     case "http1":
     case "http2":
       routes = httpRoutes(kind.value.routes, `protocol.${kind.case}.routes`);
+      rateLimit = rateLimitFromWire(
+        kind.value.localRateLimit,
+        `protocol.${kind.case}.local_rate_limit`,
+      );
       break;
     case "grpc":
       routes = grpcRoutes(kind.value.routes, "protocol.grpc.routes");
@@ -143,13 +156,12 @@ export function serverPolicyFromWire(wire: Server): ServerPolicy {
     origin: { group, kind: labelKind, namespace: "", name, port: 0 },
     protocol,
     detectMs,
-    authorizations: wire.authorizations.map((a, i) =>
-      authorizationFromWire(a, `authorizations[${i}]`)
-    ),
+    authorizations: authorizationsFromWire(wire.authorizations, "authorizations"),
     routes: routes.length > 0 || protocol === "opaque" || protocol === "tls"
       ? routes
       : [DEFAULT_ROUTE],
     filters: filtersFromWire(wire.filterChain, "filter_chain"),
+    ...(rateLimit === null ? {} : { rateLimit }),
   };
 }
 
@@ -164,40 +176,47 @@ export const DEFAULT_ROUTE: Route = {
   filters: [],
 };
 
-function httpRoutes(routes: readonly HttpRoute[], field: string): readonly Route[] {
-  return routesOf(routes.flatMap((route, i) =>
-    route.rules.map((rule, j): FlatRule => {
-      const at = `${field}[${i}].rules[${j}]`;
-      refuseBuiltIn(rule.filters, at);
-      return {
-        metadata: route.metadata,
-        hosts: route.hosts,
-        matches: rule.matches.map((m, k) => httpMatchFromWire(m, `${at}.matches[${k}]`)),
-        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retry: null,
-        timeoutMs: 0,
-        field: `${field}[${i}]`,
-      };
-    })
-  ));
+function httpRoutes(routes: readonly HttpRoute[], field: string): readonly ServerRoute[] {
+  return routesOf(
+    rulesFromWire(
+      routes,
+      field,
+      httpMatchFromWire,
+      (_rule, _at, i) => routeAuth(routes[i], i, field),
+    ),
+    ({ authorizations }) => ({ authorizations }),
+  ).map(withoutNobody);
 }
 
-function grpcRoutes(routes: readonly GrpcRoute[], field: string): readonly Route[] {
-  return routesOf(routes.flatMap((route, i) =>
-    route.rules.map((rule, j): FlatRule => {
-      const at = `${field}[${i}].rules[${j}]`;
-      refuseBuiltIn(rule.filters, at);
-      return {
-        metadata: route.metadata,
-        hosts: route.hosts,
-        matches: rule.matches.map((m, k) => grpcMatchFromWire(m, `${at}.matches[${k}]`)),
-        filters: filtersFromWire(rule.filterChain, `${at}.filter_chain`),
-        retry: null,
-        timeoutMs: 0,
-        field: `${field}[${i}]`,
-      };
-    })
-  ));
+function grpcRoutes(routes: readonly GrpcRoute[], field: string): readonly ServerRoute[] {
+  return routesOf(
+    rulesFromWire(
+      routes,
+      field,
+      grpcMatchFromWire,
+      (_rule, _at, i) => routeAuth(routes[i], i, field),
+    ),
+    ({ authorizations }) => ({ authorizations }),
+  ).map(withoutNobody);
+}
+
+function routeAuth(route: HttpRoute | GrpcRoute | undefined, i: number, field: string) {
+  return {
+    authorizations: authorizationsFromWire(
+      route?.authorizations ?? [],
+      `${field}[${i}].authorizations`,
+    ),
+  };
+}
+
+/** A route that admits nobody by itself says nothing of it. */
+function withoutNobody({ authorizations = [], ...route }: ServerRoute): ServerRoute {
+  return authorizations.length === 0 ? route : { ...route, authorizations };
+}
+
+function authorizationsFromWire(wire: readonly Authz[], field: string): readonly Authorization[] {
+  if (wire.length > MAX_LIST) throw new WireError(field, `has more than ${MAX_LIST} entries`);
+  return wire.map((a, i) => authorizationFromWire(a, `${field}[${i}]`));
 }
 
 function authorizationFromWire(wire: Authz, field: string): Authorization {

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { ChildPlan, ChildRights } from "../runtime/children.ts";
-import { DASHBOARD, type EntryName, entryPath, RETRY_MODULE } from "./entries.ts";
+import { CARRIED_MODULES, DASHBOARD, type EntryName, entryPath } from "./entries.ts";
 import { workloadIdentity } from "../model/identity.ts";
 
 /** A pod of the demo: an application and its proxy on one loopback address. */
@@ -157,7 +157,7 @@ export function proxyPlan(
       ...NOTHING,
       net: [`${net}.0.0/16`, control.destination, control.policy, control.identity],
       // its folder, and the retry filter that it carries
-      read: [own.own, RETRY_MODULE],
+      read: [own.own, ...CARRIED_MODULES],
       write: [own.identity, own.filters],
       env: ["LINKERD2_PROXY_*", "TULLE_PROXY_*"],
     },

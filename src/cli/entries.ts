@@ -28,8 +28,15 @@ export function entryPath(name: EntryName): string {
   return PACKAGE_ROOT + ENTRIES[name][SOURCES ? 0 : 1];
 }
 
-/** The filter that each proxy carries, as `runtime/carried-modules.ts` finds it. */
-export const RETRY_MODULE = `${PACKAGE_ROOT}filters/build/retry.wasm`;
+/** The filters that each proxy carries, as `runtime/carried-modules.ts` finds them. */
+export const CARRIED_MODULES = [
+  "failure-injector",
+  "header-modifier",
+  "local-rate-limit",
+  "redirect",
+  "retry",
+  "route-policy",
+].map((name) => `${PACKAGE_ROOT}filters/build/${name}.wasm`);
 
 /** The folder of the dashboard's pages, as `src/control/main.ts` finds it beside itself. */
 export const DASHBOARD = PACKAGE_ROOT + (SOURCES ? "src/dashboard" : "dist/dashboard");

@@ -3,6 +3,7 @@
 import type { FilterRef } from "../core/filter.ts";
 import { isIpv4 } from "../core/addr.ts";
 import type { Origin } from "./profile.ts";
+import type { RateLimit } from "./route-action.ts";
 import type { Route } from "./route.ts";
 
 /** A network in CIDR form. */
@@ -27,6 +28,12 @@ export interface Authorization {
   readonly authentication: Authentication;
 }
 
+/** A route of a port. */
+export interface ServerRoute extends Route {
+  /** Clients that may use this route beside those whom the server admits. */
+  readonly authorizations?: readonly Authorization[];
+}
+
 /** The whole policy of one port of one workload. */
 export interface ServerPolicy {
   readonly origin: Origin;
@@ -34,9 +41,11 @@ export interface ServerPolicy {
   /** How long detection waits. */
   readonly detectMs: number;
   readonly authorizations: readonly Authorization[];
-  readonly routes: readonly Route[];
+  readonly routes: readonly ServerRoute[];
   /** Of the Server itself; they run before a route's own. */
   readonly filters: readonly FilterRef[];
+  /** How many requests there may be; null or absent: any number. */
+  readonly rateLimit?: RateLimit | null;
 }
 
 /** Who asks. `identity` null: no client certificate; `meshed` false: plain text. */

@@ -2,6 +2,7 @@
 // Both the ServiceProfile's conditions and the policy's HTTPRoute matches end as `RequestMatch`.
 
 import type { FilterRef } from "../core/filter.ts";
+import type { RouteAction } from "./route-action.ts";
 
 /** A condition on a request. Regular expressions match the whole value. */
 export type RequestMatch =
@@ -48,8 +49,20 @@ export interface Route {
   readonly retry: RouteRetry | null;
   /** Until the response head; 0: none. */
   readonly timeoutMs: number;
+  /** What the wire asks for without naming a filter, in its order; it comes before `filters`. */
+  readonly actions?: readonly RouteAction[];
+  /** Where its requests go when that is not the target's one destination. */
+  readonly split?: RouteSplit;
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
+}
+
+/** Traffic over several destinations, each with its own endpoints and balancer. */
+export interface RouteSplit {
+  /** By weight, or the first; in both cases of those that have an endpoint. */
+  readonly pick: "random" | "first";
+  /** `authority` is a `Destination/Get` path; empty: requests that it gets fail. */
+  readonly backends: readonly { readonly authority: string; readonly weight: number }[];
 }
 
 /** Codes of gRPC that a retry may be asked for, as the retry filter writes them. */

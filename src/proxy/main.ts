@@ -28,7 +28,7 @@ import { PROXY_ENV } from "./config/names.ts";
 import { withoutEffect } from "./config/no-effect.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
-import type { StandardModules } from "./discovery/standard-filters.ts";
+import { STANDARD_FILTERS, type StandardModules } from "./discovery/standard-filters.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
 import type { Serving } from "./serving.ts";
 import { createThread } from "./thread.ts";
@@ -151,14 +151,17 @@ function everywhere(threshold: LogThreshold, serving: Serving): LogThreshold {
   };
 }
 
-/** Without one of them the proxy serves all the same; its routes do without what it decides. */
+/** Without one of them the proxy serves all the same, but for the routes that need it. */
 async function standardModules(log: Logger): Promise<StandardModules> {
-  try {
-    return { retry: await readCarriedModule("retry") };
-  } catch (e) {
-    log.error("No standard retries", { error: errorText(e) });
-    return { retry: null };
-  }
+  const read = STANDARD_FILTERS.map(async (name) => {
+    try {
+      return [name, await readCarriedModule(name)] as const;
+    } catch (e) {
+      log.error("A standard filter is missing", { filter: name, error: errorText(e) });
+      return [name, null] as const;
+    }
+  });
+  return Object.fromEntries(await Promise.all(read));
 }
 
 async function firstCertificate(credentials: Watch<Credentials | null>): Promise<void> {

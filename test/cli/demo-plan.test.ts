@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { RETRY_MODULE } from "../../src/cli/entries.ts";
+import { CARRIED_MODULES } from "../../src/cli/entries.ts";
+import { STANDARD_FILTERS } from "../../src/proxy/discovery/standard-filters.ts";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseAllDocuments } from "yaml";
@@ -77,7 +78,7 @@ test("a pod's proxy gets the environment that the injector would give it", () =>
   assert.is(env.LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS, "PEM");
   assert.equal(rights.write, ["/w/pods/vote/identity", "/w/pods/vote/filters"]);
   const what = "not the control plane's state, nor another pod's";
-  assert.equal(rights.read, ["/w/pods/vote", RETRY_MODULE], what);
+  assert.equal(rights.read, ["/w/pods/vote", ...CARRIED_MODULES], what);
 });
 
 test("an application may reach its own pod's address and nothing else", () => {
@@ -181,6 +182,13 @@ test("checkFree() names an address that is taken, and what to do", async () => {
   } catch (e) {
     assert.is((e as Error).message, "192.0.2.1:80 is not an address of this machine");
   }
+});
+
+test("a proxy may read each filter that it carries", () => {
+  assert.equal(
+    CARRIED_MODULES.map((path) => path.split("/").at(-1)),
+    STANDARD_FILTERS.map((name) => `${name}.wasm`),
+  );
 });
 
 test.run();

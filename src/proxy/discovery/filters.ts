@@ -234,8 +234,10 @@ export class FilterStore {
   }
 
   #carried({ sha256 }: FilterRef): Uint8Array | null {
-    const { retry } = this.standard;
-    return retry?.sha256 === sha256 ? retry.bytes : null;
+    for (const carried of Object.values(this.standard)) {
+      if (carried?.sha256 === sha256) return carried.bytes;
+    }
+    return null;
   }
 
   async #fetch(ref: FilterRef, signal: AbortSignal): Promise<Uint8Array> {

@@ -5,7 +5,9 @@ import type { Server } from "../../api/gen/inbound_pb.ts";
 import { serverPolicyFromWire } from "../../api/server-policy.ts";
 import { errorText } from "../../core/errors.ts";
 import { podLocalNetworks } from "../../model/loopback.ts";
-import type { Authorization, Network, ServerPolicy } from "../../model/policy.ts";
+import type { Authorization, Network, ServerPolicy, ServerRoute } from "../../model/policy.ts";
+import type { RouteAction } from "../../model/route-action.ts";
+import type { Route } from "../../model/route.ts";
 import type { ProxyConfig } from "../config.ts";
 import { hasPort } from "../config/grammar.ts";
 import { DEFAULT_ROUTE } from "./combine.ts";
@@ -13,6 +15,7 @@ import type { InboundSnapshot } from "./discovery.ts";
 import type { FilterStore } from "./filters.ts";
 import { RouteChains } from "./route-chains.ts";
 import { type Lease, Shared } from "./shared.ts";
+import { accessRules } from "./standard-filters.ts";
 import type { Streams } from "./streams.ts";
 
 export type PortConfig = Pick<ProxyConfig, "inbound" | "policy">;
@@ -22,6 +25,7 @@ export class InboundPort {
   readonly shared: Shared<InboundSnapshot>;
   /** Settled once the controller has answered or failed for the first time. */
   readonly answered: Promise<void>;
+  readonly #port: number;
   readonly #chains: RouteChains;
   readonly #stop: () => void;
   #policy: ServerPolicy;
@@ -34,6 +38,7 @@ export class InboundPort {
     lease: Lease | null,
   ) {
     this.shared = new Shared(lease);
+    this.#port = port;
     this.#chains = new RouteChains(filters, () => this.#publish());
     const first = Promise.withResolvers<void>();
     this.answered = first.promise;
@@ -49,7 +54,9 @@ export class InboundPort {
             port,
             error: errorText(e),
           });
-          this.#set({ ...this.#policy, authorizations: [] });
+          // Neither by the server nor by a route of it.
+          const routes = this.#policy.routes.map((r) => ({ ...r, authorizations: [] }));
+          this.#set({ ...this.#policy, authorizations: [], routes });
         }
         first.resolve();
       },
@@ -69,7 +76,7 @@ export class InboundPort {
     const { routes } = this.#chains;
     const plans = policy.routes.length === 0 ? [DEFAULT_ROUTE] : policy.routes;
     this.#chains.set(plans.map((route) => ({
-      route,
+      route: withServerActions(route, policy, String(this.#port)),
       filters: [...policy.filters, ...route.filters],
     })));
     if (routes !== null && routes === this.#chains.routes) this.#publish();
@@ -80,6 +87,26 @@ export class InboundPort {
     if (routes !== null) this.shared.publish({ policy: this.#policy, routes });
   }
 }
+
+/**
+ * What the port asks of every route, as actions of the route, before its own: who may use it, where that
+ * is not the server's say alone, and how often.
+ */
+function withServerActions(route: ServerRoute, policy: ServerPolicy, scope: string): Route {
+  const { authorizations = [], ...rest } = route;
+  const { rateLimit = null } = policy;
+  const actions: RouteAction[] = [];
+  if (authorizations.length > 0) {
+    const allow = accessRules([...policy.authorizations, ...authorizations]);
+    actions.push({ kind: "authorize", allow: allow.length === 0 ? NOBODY : allow });
+  }
+  if (rateLimit !== null) actions.push({ kind: "rate-limit", scope, ...rateLimit });
+  if (actions.length === 0) return rest;
+  return { ...rest, actions: [...actions, ...route.actions ?? []] };
+}
+
+/** Without any rule the filter would let everybody pass. */
+const NOBODY: readonly string[] = ["net:0.0.0.0/32 id:nobody"];
 
 const EVERYWHERE: readonly Network[] = [
   { cidr: "0.0.0.0/0", except: [] },

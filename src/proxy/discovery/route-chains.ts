@@ -98,13 +98,18 @@ export class RouteChains {
     const loading = this.#wanted.some((w) => usesOf(w).some((u) => u.filter.state === "loading"));
     if (loading && (this.routes !== null || this.#patient)) return;
     const placed = this.#wanted.map(({ plan, uses, standard }): Placed => {
-      const slot = (wanted: FilterUse) => ({
+      const named = uses.map((wanted) => ({
         wanted,
-        serving: this.#servingFor(plan.route, wanted),
-      });
-      const named = uses.map(slot);
-      const ours = standard.filter((s) => !named.some((n) => hasHook(n, s.unlessHook)));
-      return { plan, slots: [...named, ...ours.map((s) => slot(s.use))] };
+        serving: this.#servingFor(plan.route, wanted, true),
+      }));
+      const ours = standard
+        .filter(({ unlessHook: hook }) => hook === null || !named.some((n) => hasHook(n, hook)))
+        .map((s) => ({
+          first: s.first,
+          slot: { wanted: s.use, serving: this.#servingFor(plan.route, s.use, false) },
+        }));
+      const at = (first: boolean) => ours.filter((o) => o.first === first).map((o) => o.slot);
+      return { plan, slots: [...at(true), ...named, ...at(false)] };
     });
     const chains = new Map<string, FilterChain>();
     let routes: RouteSnapshot[];
@@ -128,12 +133,13 @@ export class RouteChains {
     this.#changed();
   }
 
-  #servingFor(route: Route, wanted: FilterUse): LoadedFilter | null {
+  /** `anywhere`: on another route a filter of the same name has the same say. */
+  #servingFor(route: Route, wanted: FilterUse, anywhere: boolean): LoadedFilter | null {
     if (wanted.filter.prepared !== null) return wanted.filter;
     const { name } = wanted.filter.ref;
-    return this.#running(name, (p) => p.plan.route.name === route.name) ??
-      // The route is new or has another name; the filter may run on a sister route.
-      this.#running(name, () => true);
+    const here = this.#running(name, (p) => p.plan.route.name === route.name);
+    // The route is new or has another name; the filter may run on a sister route.
+    return here ?? (anywhere ? this.#running(name, () => true) : null);
   }
 
   #running(filterName: string, on: (placed: Placed) => boolean): LoadedFilter | null {

@@ -1,8 +1,15 @@
 // Filters that the proxy carries: what a route of the wire API asks for without naming a filter is
-// decided by one of them. This file says which, and with what configuration; `route-chains.ts` runs
-// them after the filters that the route names, unless one of those has the same say.
+// decided by one of them. This file says which, in which order, and with what configuration;
+// `route-chains.ts` runs them.
 
 import type { FilterRef } from "../../core/filter.ts";
+import type { Authorization } from "../../model/policy.ts";
+import type {
+  FailAction,
+  RateLimitAction,
+  RedirectAction,
+  RouteAction,
+} from "../../model/route-action.ts";
 import { isFailure, type Route, type RouteRetry, type StatusRange } from "../../model/route.ts";
 
 /** A module that came with the proxy, and its digest. */
@@ -11,30 +18,153 @@ export interface CarriedModule {
   readonly bytes: Uint8Array;
 }
 
-/** The modules that came with the proxy; null: the file could not be read, and its say is nobody's. */
-export interface StandardModules {
-  readonly retry: CarriedModule | null;
-}
+/** The folders of `filters/` whose modules a proxy carries. */
+export const STANDARD_FILTERS = [
+  "failure-injector",
+  "header-modifier",
+  "local-rate-limit",
+  "redirect",
+  "retry",
+  "route-policy",
+] as const;
+export type StandardName = typeof STANDARD_FILTERS[number];
+
+/**
+ * The modules that came with the proxy. One that could not be read is null or absent: then nothing is
+ * retried, and what must not be left undone is refused (503).
+ */
+export type StandardModules = Readonly<Partial<Record<StandardName, CarriedModule | null>>>;
 
 /** A proxy without any, for tests and the static one. */
-export const NO_STANDARD_MODULES: StandardModules = { retry: null };
+export const NO_STANDARD_MODULES: StandardModules = {};
 
-/** A filter of ours, and the hook that makes it give way to a filter of the route's own. */
+/** A filter of ours. */
 export interface StandardFilter {
   readonly ref: FilterRef;
-  /** The name of a hook in a module's manifest. */
-  readonly unlessHook: string;
+  /** It runs before the filters that the route names; else after them. */
+  readonly first: boolean;
+  /** The name of a hook in a module's manifest: it gives way to a filter of the route's with that. */
+  readonly unlessHook: string | null;
 }
 
-/** What a route needs beside the filters that it names. Target rate. */
+/**
+ * What a route needs beside the filters that it names: who may use it, how often, the wire's own filters
+ * in their order; then, after the named ones, retries. Target rate.
+ */
 export function standardFilters(route: Route, modules: StandardModules): readonly StandardFilter[] {
-  const { retry } = route;
-  if (retry === null || modules.retry === null) return [];
-  const config = JSON.stringify(retryConfig(route, retry));
-  return [{
-    ref: standardRef("standard-retry", modules.retry, config),
-    unlessHook: "outcome",
-  }];
+  const { retry, actions = [] } = route;
+  const names = new Map<string, number>();
+  const first = actions.map((action): StandardFilter => {
+    const { name, module, config } = actionFilter(action);
+    const before = names.get(name) ?? 0;
+    names.set(name, before + 1);
+    const unique = before === 0 ? name : `${name}-${before + 1}`;
+    // To leave out what the wire asks for would open what it closes.
+    const ref = standardRef(unique, modules[module] ?? MISSING, config, "closed");
+    return { ref, first: true, unlessHook: null };
+  });
+  if (retry === null || !modules.retry) return first;
+  // Without it the request goes on, as it would have without retries.
+  const ref = standardRef("standard-retry", modules.retry, retryConfig(route, retry), "open");
+  return [...first, { ref, first: false, unlessHook: "outcome" }];
+}
+
+/** A digest that no module has, so that the filter is never there and its failure policy decides. */
+const MISSING: CarriedModule = { sha256: "0".repeat(64), bytes: new Uint8Array() };
+
+interface ActionFilter {
+  readonly name: string;
+  readonly module: StandardName;
+  readonly config: object;
+}
+
+function actionFilter(action: RouteAction): ActionFilter {
+  switch (action.kind) {
+    case "request-headers":
+      return headerFilter({
+        requestSet: action.set,
+        requestAdd: action.add,
+        requestRemove: action.remove,
+      });
+    case "response-headers":
+      return headerFilter({
+        responseSet: action.set,
+        responseAdd: action.add,
+        responseRemove: action.remove,
+      });
+    case "redirect":
+      return { name: "standard-redirect", module: "redirect", config: redirectConfig(action) };
+    case "fail":
+      return {
+        name: "standard-failure-injector",
+        module: "failure-injector",
+        config: failConfig(action),
+      };
+    case "authorize":
+      return {
+        name: "standard-route-policy",
+        module: "route-policy",
+        config: { allow: action.allow },
+      };
+    case "rate-limit":
+      return {
+        // Its buckets are apart for each name.
+        name: `standard-rate-limit-${action.scope}`,
+        module: "local-rate-limit",
+        config: rateLimitConfig(action),
+      };
+  }
+}
+
+function headerFilter(config: object): ActionFilter {
+  return { name: "standard-header-modifier", module: "header-modifier", config };
+}
+
+function redirectConfig({ scheme, hostname, port, path, status }: RedirectAction) {
+  return {
+    scheme,
+    hostname,
+    port,
+    status,
+    ...(path.replace === "full" ? { replaceFullPath: path.by } : {}),
+    ...(path.replace === "prefix"
+      ? { replacesPrefix: true, replacePrefixMatch: path.by, matchedPrefix: path.matched }
+      : {}),
+  };
+}
+
+function failConfig({ status, grpcStatus, message, ratio }: FailAction) {
+  return { status, ...(grpcStatus === null ? {} : { grpcStatus }), message, ratio };
+}
+
+function rateLimitConfig({ total, identity, overrides }: RateLimitAction) {
+  return {
+    requestsPerSecond: total,
+    identityRequestsPerSecond: identity,
+    overrides: overrides.flatMap(({ limit, identities }, i) =>
+      identities.map((name) => `${i} ${limit} ${name}`)
+    ),
+  };
+}
+
+/** Rules of `filters/route-policy` that permit what the authorizations permit. */
+export function accessRules(authorizations: readonly Authorization[]): readonly string[] {
+  return authorizations.flatMap(({ networks, authentication }) => {
+    // A mesh client always has an identity here: proxies take no others.
+    const ids = authentication.kind === "unauthenticated"
+      ? []
+      : authentication.kind === "mesh-tls-unauthenticated"
+      ? ["id:*"]
+      : [
+        ...authentication.names.map((name) => `id:${name}`),
+        ...authentication.suffixes.map((s) => s === "" ? "id:*" : `id:*.${s}`),
+      ];
+    // Identities of nobody permit nobody; without one the rule would hold for all.
+    if (authentication.kind === "identities" && ids.length === 0) return [];
+    return networks.map(({ cidr, except }) =>
+      [`net:${cidr}`, ...except.map((e) => `not:${e}`), ...ids].join(" ")
+    );
+  });
 }
 
 /** The configuration of `filters/retry`. */
@@ -68,14 +198,18 @@ function rangeText({ min, max }: StatusRange): string {
   return min === max ? String(min) : `${min}-${max}`;
 }
 
-function standardRef(name: string, { sha256, bytes }: CarriedModule, config: string): FilterRef {
+function standardRef(
+  name: string,
+  { sha256, bytes }: CarriedModule,
+  config: object,
+  failurePolicy: FilterRef["failurePolicy"],
+): FilterRef {
   return {
     name,
     sha256,
     size: bytes.length,
-    config: new TextEncoder().encode(config),
-    // Without it the request goes on, as it would have without retries.
-    failurePolicy: "open",
+    config: new TextEncoder().encode(JSON.stringify(config)),
+    failurePolicy,
     fuelPerHook: 0,
     memoryPages: 0,
   };

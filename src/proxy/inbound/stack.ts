@@ -25,6 +25,8 @@ class Standing {
   readonly port: InboundPort;
   readonly conn: ConnInfo;
   decision: Decision | null = null;
+  /** A route may admit whom the server does not. */
+  routesDecide = false;
   /** The cell that counts what the policy allowed. */
   allowed = 0;
   #snapshot: InboundSnapshot | null = null;
@@ -50,6 +52,7 @@ class Standing {
       meshed: tls !== null,
       identity: tls?.identity ?? null,
     });
+    this.routesDecide = value?.routes.some(decidesAccess) ?? false;
     if (this.decision?.authorization != null) {
       const { sheet, authzAllow } = this.port.options.metrics;
       this.allowed = sheet.cell(authzAllow, this.decision.labels);
@@ -136,7 +139,7 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
 }
 
 function authorizeClient(standing: Standing, inner: HttpService): HttpService {
-  const { port, conn } = standing;
+  const { port } = standing;
   const { metrics } = port.options;
   return (x, reply) => {
     standing.refresh();
@@ -148,19 +151,27 @@ function authorizeClient(standing: Standing, inner: HttpService): HttpService {
       return NOTHING_MORE;
     }
     if (decision.authorization === null) {
+      if (standing.routesDecide) return inner(x, reply); // and `route` refuses, or a filter of it decides
       metrics.count(metrics.authzDeny, decision.labels);
-      const who = conn.tls?.identity ?? `${conn.remote.ip} without a mesh identity`;
-      reply.fail(
-        new MeshError(
-          "unauthorized",
-          `${who} is not authorized on ${decision.policy.origin.name} port ${port.port}`,
-        ),
-      );
+      reply.fail(unauthorized(standing, decision));
       return NOTHING_MORE;
     }
     metrics.sheet.add(standing.allowed, 1);
     return inner(x, reply);
   };
+}
+
+function unauthorized({ conn, port }: Standing, { policy }: Decision): MeshError {
+  const who = conn.tls?.identity ?? `${conn.remote.ip} without a mesh identity`;
+  return new MeshError(
+    "unauthorized",
+    `${who} is not authorized on ${policy.origin.name} port ${port.port}`,
+  );
+}
+
+/** Whether a filter of the route decides who may use it, in the place of the server's policy. */
+function decidesAccess({ route }: RouteSnapshot): boolean {
+  return route.actions?.some((a) => a.kind === "authorize") ?? false;
 }
 
 function route(standing: Standing, inner: HttpService): HttpService {
@@ -174,6 +185,16 @@ function route(standing: Standing, inner: HttpService): HttpService {
           "no-route",
           `No route matches ${x.request.method} ${x.request.path.slice(0, 200)}`,
         ),
+      );
+      return NOTHING_MORE;
+    }
+    const { decision } = standing;
+    if (decision === null || (decision.authorization === null && !decidesAccess(matched))) {
+      metrics.count(metrics.authzDeny, decision?.labels ?? {});
+      reply.fail(
+        decision === null
+          ? new MeshError("policy", `No policy for port ${standing.port.port}`)
+          : unauthorized(standing, decision),
       );
       return NOTHING_MORE;
     }

@@ -3,6 +3,7 @@
 import * as assert from "uvu/assert";
 import { clientPolicyToWire } from "../../../src/api/client-policy.ts";
 import { profileToWire } from "../../../src/api/profile.ts";
+import type { FilterEngine } from "../../../src/core/filter.ts";
 import { type Logger, SILENT } from "../../../src/core/log.ts";
 import type { Endpoint } from "../../../src/model/endpoint.ts";
 import type { ClientPolicy, Profile } from "../../../src/model/profile.ts";
@@ -10,6 +11,7 @@ import { DEFAULT_RETRY_BUDGET, type Route } from "../../../src/model/route.ts";
 import type { ProxyConfig } from "../../../src/proxy/config.ts";
 import type { OutboundSnapshot, Watched } from "../../../src/proxy/discovery/discovery.ts";
 import { createMeshDiscovery } from "../../../src/proxy/discovery/mesh.ts";
+import type { StandardModules } from "../../../src/proxy/discovery/standard-filters.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import { FakeControl } from "./fake-control.ts";
 import { FakeEngine } from "./fake-engine.ts";
@@ -29,6 +31,9 @@ export type Overrides = {
   limits?: { [name in keyof typeof NO_LIMITS]: number };
   inbound?: Partial<ProxyConfig["inbound"]>;
   destination?: Partial<ProxyConfig["destination"]>;
+  /** A real engine instead of the made-up one. */
+  filterEngine?: FilterEngine;
+  standard?: StandardModules;
 };
 
 export function setUp(over: Overrides = {}) {
@@ -63,7 +68,8 @@ export function setUp(over: Overrides = {}) {
     config,
     destination: control.transport,
     policy: control.transport,
-    engine,
+    engine: over.filterEngine ?? engine,
+    ...(over.standard === undefined ? {} : { standard: over.standard }),
     moduleCache: null,
     clock,
     random: () => 0.5,
