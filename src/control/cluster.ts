@@ -22,6 +22,9 @@ import { Table } from "./table.ts";
 /** Namespaces in which something changed. A change of a Namespace object counts as one in it. */
 export type Dirty = ReadonlySet<string>;
 
+/** Which object is meant, of which kind. */
+export type ObjectName = Pick<Resource, "group" | "kind" | "namespace" | "name">;
+
 type AnyTable = Pick<Table<Resource, never>, "apply" | "remove">;
 
 export class Cluster {
@@ -80,6 +83,11 @@ export class Cluster {
     ]);
   }
 
+  /** What a source should read: `policy.linkerd.io/Server`, `/Pod`. */
+  get kinds(): readonly string[] {
+    return [...this.#byKind.keys()];
+  }
+
   /** False: the kind is none of ours. Raises a `FieldError`; the row then stays as it was. */
   apply(resource: Resource): boolean {
     const table = this.#table(resource);
@@ -88,7 +96,7 @@ export class Cluster {
     return true;
   }
 
-  remove(resource: Resource): void {
+  remove(resource: ObjectName): void {
     this.batch(() => this.#table(resource)?.remove(resource));
   }
 
@@ -123,7 +131,7 @@ export class Cluster {
     }
   }
 
-  #table(resource: Resource): AnyTable | null {
+  #table(resource: ObjectName): AnyTable | null {
     return this.#byKind.get(`${resource.group}/${resource.kind}`) ?? null;
   }
 }

@@ -7,8 +7,33 @@ import { isDnsLike } from "../model/identity.ts";
 import { inCidr } from "../model/policy.ts";
 import { DEFAULT_OPTIONS, DEFAULT_POLICIES, type MeshOptions } from "./options.ts";
 
+/** Parts of the control plane that a process may serve; the filter registry is destination's. */
+export const SERVICES = ["destination", "policy", "identity"] as const;
+export type ServiceName = (typeof SERVICES)[number];
+
+/** Where Kubernetes objects come from. */
+export type ObjectSource =
+  | { readonly kind: "folder"; readonly folder: string }
+  | {
+    readonly kind: "kubernetes";
+    /** Null: the pod's service account, else what kubectl would read. */
+    readonly kubeconfig: string | null;
+    /** Null: the current one. */
+    readonly context: string | null;
+  };
+
+/** Who signs: files that are mounted. */
+export interface IssuerFiles {
+  readonly dir: string;
+  readonly anchors: string;
+}
+
 export interface ControlFlags {
-  readonly folder: string;
+  readonly source: ObjectSource;
+  /** All when missing. */
+  readonly serve?: readonly ServiceName[];
+  /** Null or missing: a CA of its own, kept in the state folder. */
+  readonly issuer?: IssuerFiles | null;
   readonly state: string;
   readonly destination: SocketAddr;
   readonly policy: SocketAddr;
@@ -20,14 +45,30 @@ export interface ControlFlags {
   readonly mesh: MeshOptions;
 }
 
+/** Where the manifests mount the issuer and the trust anchors. */
+const MOUNTED_ISSUER: IssuerFiles = {
+  dir: "/var/run/linkerd/identity/issuer",
+  anchors: "/var/run/linkerd/identity/trust-roots/ca-bundle.crt",
+};
+
 /** The command line is wrong; the message is one line. */
 export class UsageError extends Error {}
 
 /** Printed by `--help`. */
 export const USAGE = `Usage: control --folder DIR --state DIR [flags]
+       control --source kubernetes --state DIR [flags]
 
+  --source folder|kubernetes     where Kubernetes objects come from (folder)
   --folder DIR                   Kubernetes objects as YAML, watched
+  --kubeconfig FILE              which API server, and as whom (the pod's service account, else
+                                 KUBECONFIG, else ~/.kube/config)
+  --context NAME                 context of the kubeconfig (its current one)
   --state DIR                    what the control plane keeps: CA, keys, modules
+  --serve NAME,…                 ${SERVICES.join(", ")} (all)
+  --issuer DIR                   issuer: crt.pem and key.pem, or tls.crt and tls.key; followed
+                                 (in a cluster ${MOUNTED_ISSUER.dir}; a folder has a CA in --state)
+  --trust-anchors FILE           PEM, followed (in a cluster
+                                 ${MOUNTED_ISSUER.anchors})
   --destination-listen ADDR      destination API and filter registry (127.0.0.1:8086)
   --policy-listen ADDR           policy API (127.0.0.1:8090)
   --identity-listen ADDR         identity API (127.0.0.1:8080)
@@ -44,8 +85,14 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
 `;
 
 const VALUES = [
+  "--source",
   "--folder",
+  "--kubeconfig",
+  "--context",
   "--state",
+  "--serve",
+  "--issuer",
+  "--trust-anchors",
   "--destination-listen",
   "--policy-listen",
   "--identity-listen",
@@ -58,6 +105,7 @@ const VALUES = [
   "--cluster-networks",
   "--default-inbound-policy",
 ] as const;
+const SOURCES = ["folder", "kubernetes"] as const;
 const SWITCHES = ["--allow-remote", "--no-h2-upgrade"] as const;
 
 type ValueFlag = (typeof VALUES)[number];
@@ -87,8 +135,11 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
     if (!isDnsLike(given)) throw new UsageError(`${flag} ${quote(given)} is not a name`);
     return given;
   };
+  const source = readSource(values, word("--source", SOURCES, "folder"), text);
   return {
-    folder: text("--folder", null),
+    source,
+    serve: services(values.get("--serve") ?? SERVICES.join(",")),
+    issuer: readIssuer(values, source),
     state: text("--state", null),
     destination: listen("--destination-listen", "127.0.0.1:8086"),
     policy: listen("--policy-listen", "127.0.0.1:8090"),
@@ -112,6 +163,43 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
       h2Upgrade: !switches.has("--no-h2-upgrade"),
     },
   };
+}
+
+type Values = ReadonlyMap<ValueFlag, string>;
+
+function readSource(
+  values: Values,
+  kind: ObjectSource["kind"],
+  text: (flag: ValueFlag, absent: string | null) => string,
+): ObjectSource {
+  const stray = kind === "folder" ? ["--kubeconfig", "--context"] as const : ["--folder"] as const;
+  for (const flag of stray) {
+    if (values.has(flag)) throw new UsageError(`${flag} is not for --source ${kind}`);
+  }
+  return kind === "folder" ? { kind, folder: text("--folder", null) } : {
+    kind,
+    kubeconfig: values.get("--kubeconfig") ?? null,
+    context: values.get("--context") ?? null,
+  };
+}
+
+function services(list: string): readonly ServiceName[] {
+  return list.split(",").map((name) => {
+    const found = SERVICES.find((s) => s === name);
+    if (found !== undefined) return found;
+    throw new UsageError(`--serve ${quote(name)} is not one of ${SERVICES.join(", ")}`);
+  });
+}
+
+/** A folder keeps a CA of its own, unless it is told of files; a cluster has the files of its mounts. */
+function readIssuer(values: Values, source: ObjectSource): IssuerFiles | null {
+  const dir = values.get("--issuer");
+  const anchors = values.get("--trust-anchors");
+  if (source.kind === "folder" && dir === undefined && anchors === undefined) return null;
+  if (source.kind === "folder" && (dir === undefined || anchors === undefined)) {
+    throw new UsageError("--issuer and --trust-anchors go together");
+  }
+  return { dir: dir ?? MOUNTED_ISSUER.dir, anchors: anchors ?? MOUNTED_ISSUER.anchors };
 }
 
 function read(argv: readonly string[]) {

@@ -1,5 +1,5 @@
-// The control plane process: reads the folder, keeps the CA, serves destination, policy, identity, the
-// filter registry and the admin plane, until it is asked to end.
+// The control plane process: reads a folder or an API server, serves destination with the filter
+// registry, policy and identity, all or some, and the admin plane, until it is asked to end.
 
 import { formatSocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
@@ -10,7 +10,9 @@ import { Identity } from "../api/gen/identity_pb.ts";
 import { InboundServerPolicies } from "../api/gen/inbound_pb.ts";
 import { OutboundPolicies } from "../api/gen/outbound_pb.ts";
 import { Registry } from "../api/gen/tulle/filter_pb.ts";
-import { openPrivateDir, readBeside, systemFiles } from "../runtime/files.ts";
+import { readEnv } from "../runtime/env.ts";
+import { execute } from "../runtime/exec.ts";
+import { openPrivateDir, type PrivateDir, readBeside, systemFiles } from "../runtime/files.ts";
 import { type GrpcServer, serveGrpc } from "../runtime/grpc-server.ts";
 import { createHttpClient } from "../runtime/http-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
@@ -29,10 +31,23 @@ import type { FileSystem } from "./files/file-system.ts";
 import { FolderSource } from "./files/folder-source.ts";
 import { FilterRegistry } from "./filters/registry.ts";
 import { registryService } from "./filters/registry-service.ts";
-import { type ControlFlags, parseControlFlags, USAGE, UsageError } from "./flags.ts";
-import { CA_CERTIFICATE_FILE, openAuthority } from "./identity/authority.ts";
+import type { Feed } from "./feed.ts";
+import {
+  type ControlFlags,
+  parseControlFlags,
+  type ServiceName,
+  SERVICES,
+  USAGE,
+  UsageError,
+} from "./flags.ts";
+import { type Authority, CA_CERTIFICATE_FILE, openAuthority } from "./identity/authority.ts";
 import { identityService } from "./identity/identity-service.ts";
+import { type MountedIssuerOptions, openMountedIssuer } from "./identity/mounted-issuer.ts";
 import { openFolderReviewer } from "./identity/token-reviewer.ts";
+import type { KubeApi } from "./k8s/api.ts";
+import { KubernetesSource } from "./k8s/kubernetes-source.ts";
+import { KUBE_ENV, openKube } from "./k8s/open.ts";
+import { tokenReviewer } from "./k8s/token-review.ts";
 import { inboundService, outboundService } from "./policy/policy-service.ts";
 import { adminState, Changes } from "./view.ts";
 
@@ -40,14 +55,15 @@ const MAX_KEY_FILE = 64 * 1024;
 /** From the request to end until connections are cut; the process is gone within a second. */
 const GRACE_MS = 500;
 
-/** What programs that start a control plane read from its one line. */
+/** What programs that start a control plane read from its one line. Addresses are empty where a service
+ * is not served. */
 export interface ControlReady {
   readonly ready: true;
   readonly destination: string;
   readonly policy: string;
   readonly identity: string;
   readonly admin: string;
-  /** Path of a PEM file. */
+  /** Path of a PEM file; empty when identity is not served. */
   readonly trustAnchors: string;
 }
 
@@ -73,14 +89,18 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
     const changes = new Changes();
     const options = flags.mesh;
 
-    const [authority, tokens] = await Promise.all([
-      openAuthority({
-        state: stateDir,
-        name: `identity.${options.controlNamespace}.${options.trustDomain}`,
-        nowMs: clock.wall(),
-      }),
-      openFolderReviewer(stateDir, clock),
-    ]);
+    const serves = (name: ServiceName) => (flags.serve ?? SERVICES).includes(name);
+    const kube = flags.source.kind === "folder" ? null : await connectKube(flags.source, log);
+    ends.push(() => kube?.close());
+    const trust = serves("identity")
+      ? await openTrust(flags, stateDir, { files, clock, counters, log, onChange: changes.tell })
+      : null;
+    ends.push(() => trust?.close());
+    const tokens = trust === null
+      ? null
+      : kube === null
+      ? await openFolderReviewer(stateDir, clock)
+      : tokenReviewer(kube);
     const registry = await FilterRegistry.open({
       cluster,
       files,
@@ -97,24 +117,22 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       onChange: changes.tell,
     });
     ends.push(() => registry.close());
-    const source = new FolderSource({
-      folder: flags.folder,
-      files,
+    const source = openSource(flags, kube, {
       cluster,
       clock,
       counters,
-      log: log.with("folder"),
       onProblems: changes.tell,
+      log,
     });
-    ends.push(() => source.close());
+    ends.push(() => source?.close());
     ends.push(cluster.subscribe(changes.tell));
-    await source.start();
+    await source?.start();
     // No proxy hears of a filter before its module was looked at.
     await registry.settled();
 
     const mesh = { cluster, options, filters: registry };
     const identity = identityService({
-      authority: () => authority,
+      authority: () => trust?.current ?? null,
       tokens: () => tokens,
       options,
       clock,
@@ -122,22 +140,29 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       log: log.with("identity"),
       onChange: changes.tell,
     });
-    const serve = async (...of: Parameters<typeof serveGrpc>): Promise<GrpcServer> => {
-      const server = await serveGrpc(...of);
+    /** The address, or empty when it is not served. */
+    const serve = async (
+      name: ServiceName,
+      routes: Parameters<typeof serveGrpc>[1],
+    ): Promise<string> => {
+      if (!serves(name)) return "";
+      const server: GrpcServer = await serveGrpc(flags[name], routes);
       ends.push(() => server.close(GRACE_MS));
-      return server;
+      return formatSocketAddr(server.addr);
     };
-    const destinationServer = await serve(flags.destination, (router) => {
-      router.service(Destination, destinationService(mesh, counters));
-      router.service(Registry, registryService((sha256) => registry.module(sha256), counters));
-    });
-    const policyServer = await serve(flags.policy, (router) => {
-      router.service(InboundServerPolicies, inboundService(mesh, counters));
-      router.service(OutboundPolicies, outboundService(mesh, counters));
-    });
-    const identityServer = await serve(flags.identity, (router) => {
-      router.service(Identity, identity.implementation);
-    });
+    const at = {
+      destination: await serve("destination", (router) => {
+        router.service(Destination, destinationService(mesh, counters));
+        router.service(Registry, registryService((sha256) => registry.module(sha256), counters));
+      }),
+      policy: await serve("policy", (router) => {
+        router.service(InboundServerPolicies, inboundService(mesh, counters));
+        router.service(OutboundPolicies, outboundService(mesh, counters));
+      }),
+      identity: await serve("identity", (router) => {
+        router.service(Identity, identity.implementation);
+      }),
+    };
 
     const http = createHttpClient();
     ends.push(() => http.close());
@@ -146,8 +171,8 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       registry,
       counters,
       changes,
-      folderProblems: () => source.problems,
-      anchors: authority.anchors,
+      sourceProblems: () => source?.problems ?? [],
+      anchors: () => trust?.current.anchors ?? [],
       issued: identity.issued,
       notReady: () => closing === null ? null : "it is shutting down",
     });
@@ -163,11 +188,9 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
     return {
       ready: {
         ready: true,
-        destination: formatSocketAddr(destinationServer.addr),
-        policy: formatSocketAddr(policyServer.addr),
-        identity: formatSocketAddr(identityServer.addr),
+        ...at,
         admin: formatSocketAddr(admin.addr),
-        trustAnchors: `${stateDir.path}/${CA_CERTIFICATE_FILE}`,
+        trustAnchors: trust?.anchorsPath ?? "",
       },
       close,
     };
@@ -175,6 +198,78 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
     await close();
     throw e;
   }
+}
+
+async function connectKube(
+  chosen: Extract<ControlFlags["source"], { kind: "kubernetes" }>,
+  log: Logger,
+): Promise<KubeApi> {
+  const { read, resolve, folderOf } = systemFiles();
+  const { api, server } = await openKube(chosen, {
+    env: readEnv(KUBE_ENV),
+    clock: SYSTEM_CLOCK,
+    execute,
+    read,
+    resolve,
+    folderOf,
+    // Each watch holds a connection, and there is one for each kind.
+    connect: (tls) =>
+      createHttpClient({ ...tls, connectTimeoutMs: 5_000, connectionsPerOrigin: 64 }),
+  });
+  log.info("Kubernetes objects come from an API server", { server });
+  return api;
+}
+
+/** Null: this process serves nothing that reads objects. */
+function openSource(
+  { source, serve = SERVICES }: ControlFlags,
+  kube: KubeApi | null,
+  deps: Omit<ConstructorParameters<typeof FolderSource>[0], "folder" | "files">,
+): Feed | null {
+  const { log } = deps;
+  if (source.kind === "folder") {
+    const { folder } = source;
+    return new FolderSource({ ...deps, folder, files: systemFiles(), log: log.with("folder") });
+  }
+  const reads = serve.includes("destination") || serve.includes("policy");
+  if (!reads || kube === null) return null;
+  return new KubernetesSource({
+    ...deps,
+    api: kube,
+    random: Math.random,
+    log: log.with("kubernetes"),
+  });
+}
+
+/** Who signs certificates now, and where its trust anchors are. */
+interface OpenTrust {
+  readonly current: Authority;
+  readonly anchorsPath: string;
+  close(): void;
+}
+
+async function openTrust(
+  { issuer = null, mesh }: ControlFlags,
+  stateDir: PrivateDir,
+  deps: Omit<MountedIssuerOptions, "dir" | "anchors">,
+): Promise<OpenTrust> {
+  const log = deps.log.with("identity");
+  if (issuer !== null) {
+    const mounted = await openMountedIssuer({ ...deps, ...issuer, log });
+    return {
+      get current() {
+        return mounted.current;
+      },
+      anchorsPath: issuer.anchors,
+      close: () => mounted.close(),
+    };
+  }
+  const current = await openAuthority({
+    state: stateDir,
+    name: `identity.${mesh.controlNamespace}.${mesh.trustDomain}`,
+    nowMs: deps.clock.wall(),
+  });
+  return { current, anchorsPath: `${stateDir.path}/${CA_CERTIFICATE_FILE}`, close: () => {} };
 }
 
 /** By the keys of a folder. Rejects for a folder without any, and for a key that cannot be read. */

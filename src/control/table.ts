@@ -56,20 +56,6 @@ export class Table<R extends Named, Row> {
     if (this.#put(key, null)) this.#changed(new Set([key]));
   }
 
-  /** Replaces everything, as after a new list. Tells once. */
-  reset(all: readonly R[]): void {
-    // Every row is made before any is changed: an error leaves the table whole.
-    const next = new Map(all.map((resource) => [keyOf(resource), this.#toRow(resource)]));
-    const changed = new Set<Key>();
-    for (const key of [...this.#rows.keys()]) {
-      if (!next.has(key) && this.#put(key, null)) changed.add(key);
-    }
-    for (const [key, row] of next) {
-      if (this.#put(key, row)) changed.add(key);
-    }
-    if (changed.size > 0) this.#changed(changed);
-  }
-
   /** True when the row is another than before. */
   #put(key: Key, row: Row | null): boolean {
     const old = this.#rows.get(key) ?? null;

@@ -39,8 +39,8 @@ export interface ViewDeps {
   readonly registry: FilterRegistry;
   readonly counters: ControlCounters;
   readonly changes: Changes;
-  readonly folderProblems: () => readonly Problem[];
-  readonly anchors: readonly CertificateState[];
+  readonly sourceProblems: () => readonly Problem[];
+  readonly anchors: () => readonly CertificateState[];
   readonly issued: ReadonlyMap<string, CertificateState>;
   readonly notReady: () => string | null;
 }
@@ -52,11 +52,11 @@ export function adminState(deps: ViewDeps): AdminState {
     filters: () => registry.states(),
     identities: () => ({
       trustDomain: mesh.options.trustDomain,
-      anchors: deps.anchors,
+      anchors: deps.anchors(),
       issued: [...deps.issued.values()],
     }),
     pods: () => meshedPods(mesh),
-    problems: () => [...deps.folderProblems(), ...filterProblems(mesh, registry)],
+    problems: () => [...deps.sourceProblems(), ...filterProblems(mesh, registry)],
     counters: () => counters,
     explain: (sha256, reason) => registry.maps.explain(sha256, reason),
     notReady: deps.notReady,

@@ -23,9 +23,27 @@ export interface HttpResponse {
   readonly body: Uint8Array;
 }
 
+/** A request whose answer goes on: a watch. */
+export interface HttpStreamRequest {
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** From the call to the head of the answer, and between two parts of its body. */
+  readonly idleMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface HttpStream {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** As it arrives. Rejects with one line when the connection breaks, idles or is aborted. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
 export interface HttpClient {
   /** Follows no redirect, retries nothing. Rejects with one line that names the URL without its query. */
   request(what: HttpRequest): Promise<HttpResponse>;
+  /** A GET. Whoever calls reads the body to its end or aborts. Rejects as `request` does. */
+  stream(what: HttpStreamRequest): Promise<HttpStream>;
   /** Ends what runs. */
   close(): Promise<void>;
 }
@@ -37,13 +55,25 @@ export interface HttpClientOptions {
   readonly connectionsPerOrigin?: number;
   /** PEM; the system's roots when missing. */
   readonly ca?: string;
+  /** The client's own certificate. PEM. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
+  /** The name that the server's certificate must be for, when it is not the URL's. */
+  readonly serverName?: string;
 }
 
 /** A client with its own connections. */
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
-  const { connectTimeoutMs = 2_000, keepAliveMs = 10_000, connectionsPerOrigin = 4, ca } = options;
+  const { connectTimeoutMs = 2_000, keepAliveMs = 10_000, connectionsPerOrigin = 4 } = options;
+  const { ca, certificate, serverName } = options;
   const agent = new Agent({
-    connect: { timeout: connectTimeoutMs, ...(ca === undefined ? {} : { ca }) },
+    connect: {
+      timeout: connectTimeoutMs,
+      ...(ca === undefined ? {} : { ca }),
+      ...certificate,
+      ...(serverName === undefined ? {} : { servername: serverName }),
+    },
+    // One connection a request: a watch must not share one with what else runs.
+    allowH2: false,
     connections: connectionsPerOrigin,
     keepAliveTimeout: keepAliveMs,
     pipelining: 1,
@@ -51,6 +81,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   });
   return {
     request: (what) => send(agent, what),
+    stream: (what) => open(agent, what),
     close: () => agent.destroy(),
   };
 }
@@ -74,6 +105,33 @@ async function send(agent: Agent, what: HttpRequest): Promise<HttpResponse> {
     throw new Error(`${method} ${withoutQuery(url)} failed: ${why}`, { cause: e });
   } finally {
     clearTimeout(timer);
+  }
+}
+
+async function open(agent: Agent, what: HttpStreamRequest): Promise<HttpStream> {
+  const { url, headers = {}, idleMs, signal } = what;
+  const failed = (e: unknown) => {
+    const code = (e as { code?: unknown } | null)?.code;
+    const idle = code === "UND_ERR_BODY_TIMEOUT" || code === "UND_ERR_HEADERS_TIMEOUT";
+    const why = idle ? `nothing came for ${idleMs} ms` : reason(e);
+    return new Error(`GET ${withoutQuery(url)} failed: ${why}`, { cause: e });
+  };
+  try {
+    const times = { headersTimeout: idleMs, bodyTimeout: idleMs };
+    const answer = await request(url, { dispatcher: agent, headers, signal, ...times });
+    return {
+      status: answer.statusCode,
+      headers: firstValues(answer.headers),
+      body: (async function* () {
+        try {
+          yield* answer.body as AsyncIterable<Uint8Array>;
+        } catch (e) {
+          throw failed(e);
+        }
+      })(),
+    };
+  } catch (e) {
+    throw failed(e);
   }
 }
 

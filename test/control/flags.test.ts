@@ -6,11 +6,31 @@ const BASE = ["--folder", "mesh", "--state=state"];
 
 test("parseControlFlags() fills in what is not given", () => {
   const flags = parseControlFlags(BASE);
-  assert.equal([flags?.folder, flags?.state, flags?.logLevel], ["mesh", "state", "info"]);
+  assert.equal(flags?.source, { kind: "folder", folder: "mesh" });
+  assert.equal([flags?.state, flags?.logLevel], ["state", "info"]);
+  assert.equal(flags?.serve, ["destination", "policy", "identity"]);
+  assert.is(flags?.issuer, null);
   assert.equal(flags?.destination, { ip: "127.0.0.1", port: 8086 });
   assert.equal(flags?.identity, { ip: "127.0.0.1", port: 8080 });
   assert.is(flags?.mesh.trustDomain, "cluster.local");
   assert.ok(flags?.mesh.h2Upgrade);
+});
+
+test("parseControlFlags() reads a cluster as the source, and its mounts as the issuer", () => {
+  const cluster = ["--source=kubernetes", "--state", "s"];
+  const flags = parseControlFlags([...cluster, "--serve=identity"]);
+  assert.equal(flags?.source, { kind: "kubernetes", kubeconfig: null, context: null });
+  assert.equal(flags?.serve, ["identity"]);
+  assert.equal(flags?.issuer, {
+    dir: "/var/run/linkerd/identity/issuer",
+    anchors: "/var/run/linkerd/identity/trust-roots/ca-bundle.crt",
+  });
+  const named = parseControlFlags([
+    ...[...cluster, "--kubeconfig", "k", "--context", "c"],
+    ...["--issuer", "i", "--trust-anchors", "t"],
+  ]);
+  assert.equal(named?.source, { kind: "kubernetes", kubeconfig: "k", context: "c" });
+  assert.equal(named?.issuer, { dir: "i", anchors: "t" });
 });
 
 test("parseControlFlags() takes every flag of the usage text", () => {
@@ -53,6 +73,11 @@ test("parseControlFlags() says what is wrong in one line that names the flag", (
   const cases: [string[], RegExp][] = [
     [["--folder", "x"], /--state is missing/],
     [[...BASE, "--folder", "y"], /--folder is given twice/],
+    [[...BASE, "--kubeconfig", "k"], /--kubeconfig is not for --source folder/],
+    [[...BASE, "--source", "kubernetes"], /--folder is not for --source kubernetes/],
+    [[...BASE, "--source", "etcd"], /--source "etcd" is not one of folder, kubernetes/],
+    [[...BASE, "--serve", "web"], /--serve "web" is not one of destination, policy, identity/],
+    [[...BASE, "--issuer", "i"], /--issuer and --trust-anchors go together/],
     [[...BASE, "--nonsense"], /Unknown flag "--nonsense"/],
     [[...BASE, "stray"], /Unknown flag "stray"/],
     [["--folder", "--state", "x"], /--folder needs a value/],

@@ -66,18 +66,6 @@ test("Table keeps the last good row when the new resource cannot be read", () =>
   assert.is(told.length, 1);
 });
 
-test("Table.reset() replaces everything and tells once what differs", () => {
-  const { t, told } = table();
-  t.apply(thing("x", 1));
-  t.apply(thing("y", 2));
-  told.length = 0;
-  t.reset([thing("y", 2), thing("z", 3)]);
-  assert.equal(told, [["a/x", "a/z"]]);
-  assert.equal([...t.rows.keys()].sort(), ["a/y", "a/z"]);
-  assert.throws(() => t.reset([thing("w", 1), thing("v", 100)]), /too large/);
-  assert.equal([...t.rows.keys()].sort(), ["a/y", "a/z"]);
-});
-
 test("Table finds rows by the groups that they are in now", () => {
   const { t } = table();
   t.apply(thing("x", 1, "red", "big"));

@@ -7,6 +7,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Problem } from "../admin/state.ts";
 import type { Cluster } from "../cluster.ts";
 import type { Counters } from "../counters.ts";
+import { type Feed, ProblemList, resourceTitle } from "../feed.ts";
 import { FieldError } from "../field.ts";
 import { readResource, type Resource } from "../resource.ts";
 import type { FileEntry, FileSystem, Tree } from "./file-system.ts";
@@ -36,21 +37,19 @@ interface ReadObject {
   readonly at: (path: FieldError["path"]) => string;
 }
 
-export class FolderSource {
+export class FolderSource implements Feed {
   readonly #folder: string;
   readonly #files: FileSystem;
   readonly #cluster: Cluster;
   readonly #clock: Clock;
-  readonly #counters: Counters;
   readonly #log: Logger;
-  readonly #onProblems: () => void;
+  readonly #problems: ProblemList;
 
   #read = new Map<string, ReadFile>();
   /** What the cluster was given, by id. */
   #applied = new Map<string, ReadObject>();
   /** Objects whose newest version was refused, with what is wrong. */
   #refused = new Map<string, { readonly object: ReadObject; readonly problem: Problem }>();
-  #problems: readonly Problem[] = [];
   readonly #unknownKinds = new Set<string>();
 
   readonly #watches = new Map<string, () => void>();
@@ -75,14 +74,13 @@ export class FolderSource {
     this.#files = options.files;
     this.#cluster = options.cluster;
     this.#clock = options.clock;
-    this.#counters = options.counters;
     this.#log = options.log;
-    this.#onProblems = options.onProblems;
+    this.#problems = new ProblemList(options.counters, options.log, options.onProblems);
   }
 
   /** What is wrong with the folder now. */
   get problems(): readonly Problem[] {
-    return this.#problems;
+    return this.#problems.now;
   }
 
   /** Reads the folder, then follows it. Rejects when the folder itself cannot be read. */
@@ -133,7 +131,7 @@ export class FolderSource {
         try {
           await this.#take(await this.#files.tree(this.#folder));
         } catch (e) {
-          this.#publish([{ source: this.#folder, message: errorText(e) }]);
+          this.#problems.replace([{ source: this.#folder, message: errorText(e) }]);
         }
       } while (this.#again);
     };
@@ -204,7 +202,7 @@ export class FolderSource {
       else {
         problems.push({
           source: object.at([]),
-          message: `${title(object.resource)} is already in ${first.at([])}, which counts`,
+          message: `${resourceTitle(object.resource)} is already in ${first.at([])}, which counts`,
         });
       }
     }
@@ -218,7 +216,7 @@ export class FolderSource {
     }
     for (const [id, object] of wanted) this.#applyOne(id, object);
     problems.push(...[...this.#refused.values()].map((r) => r.problem));
-    this.#publish(problems);
+    this.#problems.replace(problems);
   }
 
   #applyOne(id: string, object: ReadObject): void {
@@ -232,7 +230,7 @@ export class FolderSource {
     } catch (e) {
       if (!(e instanceof FieldError)) throw e;
       const kept = this.#applied.has(id) ? "; the version before it stays in force" : "";
-      const message = `${title(resource)}: ${e.message}${kept}`;
+      const message = `${resourceTitle(resource)}: ${e.message}${kept}`;
       this.#refused.set(id, { object, problem: { source: object.at(e.path), message } });
     }
   }
@@ -242,22 +240,6 @@ export class FolderSource {
     if (this.#unknownKinds.has(name) || this.#unknownKinds.size >= 1000) return;
     this.#unknownKinds.add(name);
     this.#log.warn("objects of this kind are ignored", { kind: name, first: object.at([]) });
-  }
-
-  #publish(problems: readonly Problem[]): void {
-    const text = (p: Problem) => `${p.source}: ${p.message}`;
-    const before = new Set(this.#problems.map(text));
-    const now = new Set(problems.map(text));
-    for (const line of now) {
-      if (before.has(line)) continue;
-      this.#counters.refused("resource");
-      this.#log.warn(line);
-    }
-    for (const line of before) {
-      if (!now.has(line)) this.#log.info(`no longer: ${line}`);
-    }
-    this.#problems = problems;
-    if (before.size !== now.size || [...now].some((line) => !before.has(line))) this.#onProblems();
   }
 
   #watch(folders: readonly string[]): void {
@@ -295,8 +277,4 @@ function readObject(yaml: YamlObject, file: string, folder: string): ReadObject 
     if (!(e instanceof FieldError)) throw e;
     throw new DocumentError({ source: at(e.path), message: e.message });
   }
-}
-
-function title({ kind, namespace, name }: Resource): string {
-  return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }

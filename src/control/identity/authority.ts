@@ -50,15 +50,17 @@ export async function openAuthority(options: {
     state.read(CA_CERTIFICATE_FILE),
     state.read(CA_KEY_FILE),
   ]);
-  if (certificate === null && key === null) return authority(await make(state, name, nowMs));
+  if (certificate === null && key === null) return authorityOf(await make(state, name, nowMs));
   if (certificate === null || key === null) {
     const missing = certificate === null ? CA_CERTIFICATE_FILE : CA_KEY_FILE;
     throw new Error(`The CA lacks its ${missing}: restore it, or remove both to make a new CA`);
   }
-  return authority(await read(certificate, key, nowMs));
+  const names = { certificate: CA_CERTIFICATE_FILE, key: CA_KEY_FILE };
+  return authorityOf(await readPair(certificate, key, nowMs, names));
 }
 
-interface Pair {
+/** A CA's certificate with its key. */
+export interface Pair {
   readonly certificate: x509.X509Certificate;
   readonly key: CryptoKey;
 }
@@ -89,53 +91,92 @@ async function make(state: StateDir, name: string, nowMs: number): Promise<Pair>
   return { certificate, key: keys.privateKey };
 }
 
-async function read(certificatePem: Uint8Array, keyPem: Uint8Array, nowMs: number): Promise<Pair> {
+/**
+ * Reads a CA's certificate (the first of the file) and its P-256 key. Rejects with one line, which never
+ * repeats the key, when they cannot be used together now.
+ */
+export async function readPair(
+  certificatePem: Uint8Array,
+  keyPem: Uint8Array,
+  nowMs: number,
+  names: { readonly certificate: string; readonly key: string },
+): Promise<Pair> {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   let certificate: x509.X509Certificate;
   let key: CryptoKey;
   try {
     certificate = new x509.X509Certificate(text(certificatePem));
   } catch (e) {
-    throw new Error(`The CA's ${CA_CERTIFICATE_FILE} cannot be read: ${errorText(e)}`, {
+    throw new Error(`The CA's ${names.certificate} cannot be read: ${errorText(e)}`, {
       cause: e,
     });
   }
   try {
-    const [der = new ArrayBuffer()] = x509.PemConverter.decode(text(keyPem));
-    key = await crypto.subtle.importKey("pkcs8", der, KEY_ALGORITHM, false, ["sign"]);
+    key = await crypto.subtle.importKey("pkcs8", pkcs8Of(text(keyPem)), KEY_ALGORITHM, false, [
+      "sign",
+    ]);
   } catch {
     // The cause could hold a part of the key.
-    throw new Error(`The CA's ${CA_KEY_FILE} cannot be read: it is not a P-256 key in PKCS#8, PEM`);
+    throw new Error(`The CA's ${names.key} cannot be read: it is not a P-256 key in PEM`);
   }
   const challenge = crypto.getRandomValues(new Uint8Array(32));
   const signature = await crypto.subtle.sign(SIGNATURE_ALGORITHM, key, challenge);
   const publicKey = await certificate.publicKey.export(KEY_ALGORITHM, ["verify"]).catch(() => null);
   const fits = publicKey !== null &&
     await crypto.subtle.verify(SIGNATURE_ALGORITHM, publicKey, signature, challenge);
-  if (!fits) {
-    throw new Error(`The CA's ${CA_KEY_FILE} does not belong to its ${CA_CERTIFICATE_FILE}`);
-  }
+  if (!fits) throw new Error(`The CA's ${names.key} does not belong to its ${names.certificate}`);
   if (certificate.notAfter.getTime() <= nowMs) {
     throw new Error(`The CA expired at ${certificate.notAfter.toISOString()}: replace it`);
   }
   const basic = certificate.getExtension(x509.BasicConstraintsExtension);
-  if (basic?.ca !== true) throw new Error(`The CA's ${CA_CERTIFICATE_FILE} is not one of a CA`);
+  if (basic?.ca !== true) throw new Error(`The CA's ${names.certificate} is not one of a CA`);
   return { certificate, key };
 }
 
-function authority({ certificate, key }: Pair): Authority {
-  const raw = new Uint8Array(certificate.rawData);
+/** PKCS#8 of a P-256 key in PEM; what OpenSSL and Go call `EC PRIVATE KEY` (RFC 5915) is wrapped. */
+function pkcs8Of(pem: string): ArrayBuffer {
+  const sec1 = /-----BEGIN EC PRIVATE KEY-----[^-]+-----END EC PRIVATE KEY-----/.exec(pem);
+  const [der = new ArrayBuffer()] = x509.PemConverter.decode(sec1 === null ? pem : sec1[0]);
+  if (sec1 === null) return der;
+  const key = new Uint8Array(der);
+  // INTEGER 0, SEQUENCE { id-ecPublicKey, prime256v1 }: what else the key says is checked on import.
+  const head = [2, 1, 0, 48, 19, 6, 7, 42, 134, 72, 206, 61, 2, 1]
+    .concat([6, 8, 42, 134, 72, 206, 61, 3, 1, 7], [4, ...derLength(key.length)]);
+  const size = head.length + key.length;
+  return Uint8Array.from([48, ...derLength(size), ...head, ...key]).buffer;
+}
+
+function derLength(n: number): number[] {
+  return n < 128 ? [n] : n < 256 ? [0x81, n] : [0x82, n >> 8, n & 0xff];
+}
+
+/** What proxies verify the chain with, and what is between the issuer and those. */
+export interface Trust {
+  readonly anchors: readonly x509.X509Certificate[];
+  /** Above the issuer, in order. */
+  readonly intermediates: readonly x509.X509Certificate[];
+}
+
+/** How to show a certificate. */
+function shown(certificate: x509.X509Certificate): CertificateState {
   return {
-    anchorsPem: `${certificate.toString("pem")}\n`,
-    anchors: [{
-      name: certificate.subjectName.getField("CN")[0] ?? certificate.subject,
-      serial: certificate.serialNumber,
-      notAfter: certificate.notAfter.getTime(),
-    }],
+    name: certificate.subjectName.getField("CN")[0] ?? certificate.subject,
+    serial: certificate.serialNumber,
+    notAfter: certificate.notAfter.getTime(),
+  };
+}
+
+/** An authority that signs with a pair; without `trust` the pair's certificate is the anchor itself. */
+export function authorityOf({ certificate, key }: Pair, trust: Trust | null = null): Authority {
+  const { anchors, intermediates } = trust ?? { anchors: [certificate], intermediates: [] };
+  const chain = [certificate, ...intermediates].map((c) => new Uint8Array(c.rawData));
+  return {
+    anchorsPem: anchors.map((a) => `${a.toString("pem")}\n`).join(""),
+    anchors: anchors.map(shown),
     async issue(identity, publicKey, nowMs) {
       const notAfterMs = Math.min(
         nowMs + LEAF_LIFETIME_MS + SKEW_MS,
-        certificate.notAfter.getTime(),
+        ...[certificate, ...intermediates].map((c) => c.notAfter.getTime()),
       );
       const serial = randomSerial();
       const leaf = await x509.X509CertificateGenerator.create({
@@ -164,7 +205,7 @@ function authority({ certificate, key }: Pair): Authority {
       });
       // The wire has whole seconds, as the certificate.
       const whole = Math.floor(leaf.notAfter.getTime() / 1000) * 1000;
-      return { leaf: new Uint8Array(leaf.rawData), chain: [raw], notAfterMs: whole, serial };
+      return { leaf: new Uint8Array(leaf.rawData), chain, notAfterMs: whole, serial };
     },
   };
 }

@@ -121,7 +121,9 @@ async function ownerOf(
   token: Uint8Array,
   options: MeshOptions,
 ): Promise<string> {
-  const review = await tokens.review(token);
+  const review = await tokens.review(token).catch((e: unknown) => {
+    throw new ConnectError(`the token cannot be reviewed: ${errorText(e)}`, Code.Unavailable);
+  });
   if (review.kind === "invalid") throw invalid(review.reason);
   if (review.kind === "unauthenticated") {
     throw new ConnectError(review.reason, Code.FailedPrecondition);

@@ -71,7 +71,7 @@ test("a proxy learns all that it needs from the control plane, and outlives its 
   }
   const any = { ip: "127.0.0.1", port: 0 };
   const flags = {
-    folder,
+    source: { kind: "folder" as const, folder },
     state: box.join("state"),
     destination: any,
     policy: any,
