@@ -6,7 +6,7 @@ import { claimAddress } from "../runtime/net-listener.ts";
 import { SYSTEM_CLOCK } from "../runtime/process.ts";
 import { startWorker } from "../runtime/workers.ts";
 import { CELLS_BYTES } from "../../wasm/host/cells.ts";
-import type { LogFormat, ProxyConfig } from "./config.ts";
+import type { LogFormat } from "./config.ts";
 import { createDataPlane } from "./data-plane.ts";
 import { serveInOneThread } from "./one-thread.ts";
 import type { Serving } from "./serving.ts";
@@ -14,6 +14,7 @@ import { createStaticPlane } from "./static-plane.ts";
 import type { Thread } from "./thread.ts";
 import { Fleet } from "./workers/fleet.ts";
 import type { PlaneKind } from "./workers/protocol.ts";
+import { shareOf } from "./workers/share.ts";
 
 /** The worker's entry: beside this file, or beside the bundle that this file is in. */
 const WORKER = new URL(
@@ -43,7 +44,7 @@ export async function serveIn(
   return new Fleet({
     workers,
     data: {
-      plane: shared(await claimed(kind), workers),
+      plane: shareOf(await claimed(kind), workers),
       log: { format },
       cells: new SharedArrayBuffer(CELLS_BYTES),
     },
@@ -74,20 +75,5 @@ async function claimed(kind: PlaneKind): Promise<PlaneKind> {
       inbound: { ...inbound, listen: await claimAddress(inbound.listen) },
       outbound: { ...outbound, listen: outboundListen },
     },
-  };
-}
-
-/** Each worker's share of what is bounded for the whole proxy. */
-function shared(kind: PlaneKind, workers: number): PlaneKind {
-  if (kind.kind === "static") return kind;
-  const share = <D extends ProxyConfig["inbound"] | ProxyConfig["outbound"]>(direction: D): D => ({
-    ...direction,
-    maxInFlight: Math.ceil(direction.maxInFlight / workers),
-    queueCapacity: Math.ceil(direction.queueCapacity / workers),
-  });
-  const { config } = kind;
-  return {
-    ...kind,
-    config: { ...config, inbound: share(config.inbound), outbound: share(config.outbound) },
   };
 }
