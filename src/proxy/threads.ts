@@ -65,7 +65,7 @@ async function claimed(kind: PlaneKind): Promise<PlaneKind> {
       options: { ...kind.options, listen: await claimAddress(kind.options.listen) },
     };
   }
-  const { inbound, outbound } = kind.config;
+  const { inbound, outbound, tap } = kind.config;
   const outboundListen: SocketAddr[] = [];
   for (const at of outbound.listen) outboundListen.push(await claimAddress(at));
   return {
@@ -74,6 +74,8 @@ async function claimed(kind: PlaneKind): Promise<PlaneKind> {
       ...kind.config,
       inbound: { ...inbound, listen: await claimAddress(inbound.listen) },
       outbound: { ...outbound, listen: outboundListen },
+      // Without an observer's name nobody listens there.
+      tap: tap.name === null ? tap : { ...tap, listen: await claimAddress(tap.listen) },
     },
   };
 }
