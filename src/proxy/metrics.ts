@@ -157,6 +157,8 @@ export class RequestSeries {
   /** Cells by `status * 2 + failed`; -1 until such a response was seen. */
   readonly #response = new Int32Array(2000).fill(-1);
   readonly #latency = new Int32Array(1000).fill(-1);
+  /** The same for gRPC calls that had a status of 200, by `code * 2 + failed`. */
+  #grpc: Int32Array | null = null;
 
   constructor(metrics: ProxyMetrics, labels: Labels) {
     this.#m = metrics;
@@ -168,20 +170,27 @@ export class RequestSeries {
     this.#m.sheet.add(this.#request, 1);
   }
 
-  /** `error` is for responses that ended in one; the status is what was sent or received, 0 for none. */
-  ended(status: number, failed: boolean, ms: number, error = ""): void {
+  /**
+   * `error` is for responses that ended in one; the status is what was sent or received, 0 for none.
+   * `grpcStatus`: of a gRPC call; -1: it was none.
+   */
+  ended(status: number, failed: boolean, ms: number, error = "", grpcStatus = -1): void {
     const { sheet } = this.#m;
-    const key = status * 2 + (failed ? 1 : 0);
-    let cell = this.#response[key] as number;
+    const isGrpc = grpcStatus >= 0 && status === 200;
+    // what is no code of gRPC counts as UNKNOWN: a peer must not make labels
+    const code = grpcStatus > 16 ? 2 : grpcStatus;
+    const cells = isGrpc ? this.#grpc ??= new Int32Array(34).fill(-1) : this.#response;
+    const key = (isGrpc ? code : status) * 2 + (failed ? 1 : 0);
+    let cell = cells[key] as number;
     if (cell < 0 || error !== "") {
       cell = sheet.cell(this.#m.response, {
         ...this.#labels,
         status_code: status === 0 ? "" : String(status),
         classification: classification(failed),
-        grpc_status: "",
+        grpc_status: isGrpc ? String(code) : "",
         error,
       });
-      if (error === "") this.#response[key] = cell;
+      if (error === "") cells[key] = cell;
     }
     sheet.add(cell, 1);
     let latency = this.#latency[status] as number;

@@ -31,8 +31,8 @@ export interface LoadListener {
   started(): void;
   /** Its response head arrived after `ms`. */
   answered(ms: number): void;
-  /** It is over: status 0 without a response, `ms` since it was started. */
-  ended(status: number, ms: number, outcome: ExchangeOutcome): void;
+  /** It is over: status 0 without a response, `ms` since it was started; gRPC's code, if any. */
+  ended(status: number, ms: number, outcome: ExchangeOutcome, grpcStatus?: number): void;
 }
 
 const NOTHING_MORE: Sink = { data: () => true, end: () => {}, abort: () => {}, wake: null };

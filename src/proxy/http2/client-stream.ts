@@ -26,7 +26,7 @@ export interface StreamOwner extends Towards {
   /** It waits for no connection any more. */
   forget(stream: ClientStream): void;
   answered(ms: number): void;
-  ended(status: number, ms: number, outcome: ExchangeOutcome): void;
+  ended(status: number, ms: number, outcome: ExchangeOutcome, grpcStatus: number): void;
   /** It may be used again: nobody refers to it. */
   recycle(stream: ClientStream): void;
 }
@@ -314,10 +314,11 @@ export class ClientStream extends Http2Stream implements Sink {
   /** The exchange is over here. */
   #leave(outcome: ExchangeOutcome): void {
     const status = this.headed ? this.#head.status : 0;
+    const grpcStatus = this.#x?.grpcStatus ?? -1;
     this.#x = null;
     this.#reply = null;
     this.wake = null;
     this.#forgetBody();
-    this.#owner.ended(status, this.#driver.now - this.#sentMs, outcome);
+    this.#owner.ended(status, this.#driver.now - this.#sentMs, outcome, grpcStatus);
   }
 }

@@ -114,8 +114,8 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     this.#load.answered(ms);
   }
 
-  ended(status: number, ms: number, outcome: ExchangeOutcome): void {
-    this.#load.ended(status, ms, outcome);
+  ended(status: number, ms: number, outcome: ExchangeOutcome, grpcStatus: number): void {
+    this.#load.ended(status, ms, outcome, grpcStatus);
   }
 
   recycle(stream: ClientStream): void {

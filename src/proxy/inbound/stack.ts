@@ -119,7 +119,13 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
       const route = x.route as RouteSnapshot;
       const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses) ||
         isGrpcFailure(x.grpcStatus);
-      standing.series(route)?.ended(x.status, failed, driver.now - x.startedMs);
+      standing.series(route)?.ended(
+        x.status,
+        failed,
+        driver.now - x.startedMs,
+        "",
+        x.grpcStatus,
+      );
     }
     if (x.error !== null && x.error.kind !== "client-gone" && x.error.kind !== "unauthorized") {
       metrics.count(metrics.inboundErrors, { error: x.error.kind });

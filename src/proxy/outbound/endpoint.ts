@@ -191,12 +191,12 @@ export class EndpointState implements LoadListener {
   }
 
   /** A status means that `answered` came first. */
-  ended(status: number, ms: number, outcome: ExchangeOutcome): void {
+  ended(status: number, ms: number, outcome: ExchangeOutcome, grpcStatus = -1): void {
     if (status === 0) this.ewma.pending--;
     const bad = outcome !== "ok" || this.#isFailure(status);
     if (outcome === "abandoned") this.#breaker?.abandoned();
     else this.#breaker?.ended(bad, this.#o.driver.now, status === TOO_MANY_REQUESTS);
-    this.requests.ended(status, bad, ms);
+    this.requests.ended(status, bad, ms, "", grpcStatus);
   }
 }
 

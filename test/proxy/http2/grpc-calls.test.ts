@@ -187,6 +187,19 @@ for (const way of WAYS) {
   });
 }
 
+test("gRPC: calls are counted by their code, which says whether they failed", async () => {
+  const codes = [Code.NotFound, Code.Unavailable, Code.NotFound];
+  for (const code of codes) await failure(grpc("mesh").unary({ text: `fail:${code}` }));
+  for (const way of ["mesh", "behind mesh"]) {
+    const { metrics } = proxies.get(way)!;
+    const series = [...metrics.response.series.keys()];
+    for (const [code, classification] of [[0, "success"], [5, "success"], [14, "failure"]]) {
+      const labels = `classification="${classification}",grpc_status="${code}"`;
+      assert.ok(series.some((text) => text.includes(labels)), `${way}: ${labels}`);
+    }
+  }
+});
+
 test("gRPC: a filter sees the trailers and may change them", async () => {
   const seen: (string | null)[] = [];
   const chain: FilterChain = {
