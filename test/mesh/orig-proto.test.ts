@@ -125,6 +125,18 @@ test("many clients of HTTP/1 share one connection between the proxies", async ()
   }
 });
 
+test("more requests at once than one connection takes use a few more of them", async () => {
+  const waiting: http.ServerResponse[] = [];
+  await using t = await mesh((response) => void waiting.push(response));
+  const answers = Array.from({ length: 250 }, () => t.get());
+  await eventually("all are at the application", () => assert.is(waiting.length, 250));
+  for (const response of waiting) response.end("ok");
+  for (const { status, body } of await Promise.all(answers)) {
+    assert.equal([status, body], [200, "ok"]);
+  }
+  assert.ok(t.connections() >= 3 && t.connections() <= 6, `${t.connections()} connections`);
+});
+
 test("HTTP/1.0, keep-alive, HEAD and bodies of all framings come through as they were", async () => {
   await using t = await mesh((response, { method, url }) => {
     if (url === "/length") response.setHeader("content-length", 6);
