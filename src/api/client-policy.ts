@@ -208,7 +208,8 @@ function httpPolicy(
     ({ leads, at }) => only === null ? { split: splitOf(leads, `${at}.backends`) } : {},
   );
   // With splits, the first one's parameters are those of every balancer.
-  const target = only ?? rules[0]?.leads.to[0]?.target ?? NOWHERE;
+  const target = only ??
+    rules.flatMap((r) => r.leads.to).find((t) => t.target.destination !== "")?.target ?? NOWHERE;
   return { origin, protocol, routes, ...target, accrual: null };
 }
 

@@ -27,11 +27,14 @@ export interface Endpoint {
   readonly hint: ProtocolHint;
   /** Absent: nothing was said. */
   readonly http2?: EndpointHttp2;
+  /** The destination that it belongs to, where a target's traffic goes to several. */
+  readonly backend?: string;
 }
 
 /** The key under which an endpoint keeps its statistics and connections when its set changes. */
 export function endpointKey(endpoint: Endpoint): string {
-  return `${endpoint.addr.ip}|${endpoint.addr.port}`;
+  const { addr: { ip, port }, backend } = endpoint;
+  return backend === undefined ? `${ip}|${port}` : `${ip}|${port}|${backend}`;
 }
 
 /** The whole set behind a destination at one moment. */

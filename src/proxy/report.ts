@@ -31,7 +31,9 @@ export interface PlaneReport {
 /** The endpoints of all targets of a thread. */
 export function endpointReports(targets: Targets, nowMs: number): readonly EndpointReport[] {
   return [...targets.all()].flatMap((target) =>
-    target.endpoints.map((e) => endpointReport(target.snapshot?.authority ?? "", e, nowMs))
+    target.endpoints.map((e) =>
+      endpointReport(e.endpoint.backend ?? target.snapshot?.authority ?? "", e, nowMs)
+    )
   );
 }
 

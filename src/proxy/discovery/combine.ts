@@ -5,12 +5,23 @@ import { formatSocketAddr } from "../../core/addr.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint, EndpointSet } from "../../model/endpoint.ts";
 import type { ClientPolicy, Profile } from "../../model/profile.ts";
-import { DEFAULT_RETRY_BUDGET, type RetryBudget, type Route } from "../../model/route.ts";
+import {
+  DEFAULT_RETRY_BUDGET,
+  type RetryBudget,
+  type Route,
+  type RouteSplit,
+} from "../../model/route.ts";
 import type { ResolvedTarget } from "./names.ts";
 import type { RoutePlan } from "./route-chains.ts";
 
 /** A target that can be looked up. */
 export type LookedUpTarget = Extract<ResolvedTarget, { kind: "addr" | "name" }>;
+
+/** Where endpoints come from: one path; several, whose endpoints are told apart; or nowhere else. */
+export type EndpointSource =
+  | { readonly path: string }
+  | { readonly backends: readonly string[] }
+  | { readonly set: EndpointSet };
 
 /** What to do with a target's traffic. */
 export interface TargetPlan {
@@ -21,8 +32,8 @@ export interface TargetPlan {
   readonly http2Only: boolean;
   readonly routes: readonly RoutePlan[];
   readonly budget: RetryBudget;
-  /** A `Destination/Get` path, or a set that is already known. */
-  readonly endpoints: { readonly path: string } | { readonly set: EndpointSet };
+  /** `Destination/Get` paths, or a set that is already known. */
+  readonly endpoints: EndpointSource;
   /** Why there are none, or empty. */
   readonly why: string;
   readonly defaultRttMs: number;
@@ -42,13 +53,14 @@ export function combine(
 ): TargetPlan {
   const opaque = profile?.opaque === true || policy?.protocol === "opaque";
   const winning = profile !== null && profileWins(profile, opaque) ? profile : null;
-  const leads = endpointsOf(target, profile, winning, policy);
+  const routes = routesOf(winning, policy);
+  const leads = splitLeads(routes) ?? endpointsOf(target, profile, winning, policy);
   return {
     ...leads,
     authority: authorityOf(target, profile, policy),
     opaque,
     http2Only: policy?.http2Only === true,
-    routes: routesOf(winning, policy).map((route) => ({ route, filters: route.filters })),
+    routes: routes.map((route) => ({ route, filters: route.filters })),
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,
     defaultRttMs: policy?.defaultRttMs ?? DEFAULT_RTT_MS,
     decayMs: policy?.decayMs ?? DEFAULT_DECAY_MS,
@@ -72,7 +84,7 @@ function endpointsOf(
 ): Pick<TargetPlan, "endpoints" | "why"> {
   const logical = profile === null ? "" : profile.fullyQualifiedName;
   if (winning !== null) {
-    const path = heaviest(winning) ?? `${logical}:${portOf(target)}`;
+    const path = winning.overrides[0]?.authority ?? `${logical}:${portOf(target)}`;
     return { endpoints: { path }, why: "" };
   }
   if (policy !== null) {
@@ -87,15 +99,20 @@ function endpointsOf(
   return nowhere(`There is no service ${target.key}`);
 }
 
-/**
- * The override that traffic goes to.
- *
- * A split over several is not carried out: all of it goes to the heaviest, which `target.ts` logs.
- */
-function heaviest(profile: Profile): string | null {
-  let best: Profile["overrides"][number] | null = null;
-  for (const o of profile.overrides) if (best === null || o.weight > best.weight) best = o;
-  return best === null ? null : best.authority;
+/** A profile's overrides: several share the traffic of every route by weight; one is like no split. */
+function splitOf({ overrides }: Profile): RouteSplit | null {
+  if (overrides.length < 2) return null;
+  const sum = overrides.reduce((total, o) => total + o.weight, 0);
+  // Weights of nothing say nothing: all are the same.
+  const backends = sum > 0 ? overrides : overrides.map((o) => ({ ...o, weight: 1 }));
+  return { pick: "random", backends };
+}
+
+/** All destinations that the routes' splits name; null: there is no split. */
+function splitLeads(routes: readonly Route[]): Pick<TargetPlan, "endpoints" | "why"> | null {
+  if (!routes.some((r) => r.split !== undefined)) return null;
+  const all = routes.flatMap((r) => r.split?.backends ?? []).map((b) => b.authority);
+  return { endpoints: { backends: [...new Set(all)].filter((a) => a !== "").sort() }, why: "" };
 }
 
 /**
@@ -108,7 +125,9 @@ function routesOf(winning: Profile | null, policy: ClientPolicy | null): readonl
     return policy === null || policy.routes.length === 0 ? [DEFAULT_ROUTE] : policy.routes;
   }
   const catchAll = policy?.routes.find(matchesAll);
-  return [...winning.routes, { ...DEFAULT_ROUTE, filters: catchAll?.filters ?? [] }];
+  const routes = [...winning.routes, { ...DEFAULT_ROUTE, filters: catchAll?.filters ?? [] }];
+  const split = splitOf(winning);
+  return split === null ? routes : routes.map((route) => ({ ...route, split }));
 }
 
 /** What a target without routes has. */

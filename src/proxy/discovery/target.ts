@@ -8,7 +8,7 @@ import type { DestinationProfile } from "../../api/gen/destination_pb.ts";
 import type { OutboundPolicy } from "../../api/gen/outbound_pb.ts";
 import { profileFromWire } from "../../api/profile.ts";
 import { errorText } from "../../core/errors.ts";
-import type { EndpointSet } from "../../model/endpoint.ts";
+import type { Endpoint, EndpointSet } from "../../model/endpoint.ts";
 import type { ClientPolicy, Profile } from "../../model/profile.ts";
 import { combine, type LookedUpTarget, type TargetPlan } from "./combine.ts";
 import type { OutboundSnapshot } from "./discovery.ts";
@@ -30,6 +30,12 @@ export interface TargetContext {
   hasProfile(target: LookedUpTarget): boolean;
 }
 
+interface BackendPart {
+  readonly from: EndpointSet;
+  readonly pairs: readonly (readonly [from: Endpoint, tagged: Endpoint])[];
+  readonly set: EndpointSet;
+}
+
 /** Looks a target up, from construction to `close`. */
 export class OutboundTarget {
   readonly shared: Shared<OutboundSnapshot>;
@@ -41,10 +47,14 @@ export class OutboundTarget {
   #profile: Profile | null | undefined;
   #policy: ClientPolicy | null | undefined;
   #plan: TargetPlan | null = null;
-  #use: EndpointUse | null = null;
+  /** One for each path that the plan's endpoints come from. */
+  #uses: readonly EndpointUse[] = [];
   /** The set of the previous path, until the new path has one. */
   #lastSet: EndpointSet | null = null;
-  #split = "";
+  /** Of several backends: what was made of their sets. */
+  #union: { readonly parts: readonly (EndpointSet | null)[]; readonly set: EndpointSet } | null =
+    null;
+  readonly #parts = new Map<string, BackendPart>();
   #closed = false;
 
   constructor(target: LookedUpTarget, ctx: TargetContext, lease: Lease) {
@@ -60,7 +70,7 @@ export class OutboundTarget {
   close(): void {
     this.#closed = true;
     for (const stop of this.#stops) stop();
-    this.#use?.release();
+    for (const use of this.#uses) use.release();
     this.#chains.close();
     this.shared.close();
   }
@@ -138,27 +148,31 @@ export class OutboundTarget {
   #replan(): void {
     if (this.#closed || this.#policy === undefined || this.#profile === undefined) return;
     const plan = combine(this.#target, this.#profile, this.#policy);
-    this.#warnOfSplit(this.#profile);
-    this.#plan = plan;
     this.#follow(plan);
+    this.#plan = plan;
     // Publishes, now or when the filters of new routes are there.
     const { routes } = this.#chains;
     this.#chains.set(plan.routes);
     if (routes !== null && routes === this.#chains.routes) this.#publish();
   }
 
-  /** Goes to where the plan's endpoints come from; the old stream ends after the new one began. */
+  /** Goes to where the plan's endpoints come from; the old streams end after the new ones began. */
   #follow({ endpoints }: TargetPlan): void {
-    const before = this.#use;
-    if ("path" in endpoints) {
-      if (before?.path === endpoints.path) return;
-      this.#lastSet = before?.set?.exists === true ? before.set : null;
-      this.#use = this.#ctx.endpoints.use(endpoints.path, () => this.#publish());
-    } else {
-      this.#use = null;
-      this.#lastSet = null;
+    const before = this.#uses;
+    const paths = "path" in endpoints
+      ? [endpoints.path]
+      : "backends" in endpoints
+      ? endpoints.backends
+      : [];
+    if (before.map((u) => u.path).join("\n") === paths.join("\n")) return;
+    const whole = this.#known();
+    this.#lastSet = paths.length > 0 && whole?.exists === true ? whole : null;
+    this.#uses = paths.map((path) => this.#ctx.endpoints.use(path, () => this.#publish()));
+    for (const use of before) use.release();
+    this.#union = null;
+    for (const backend of this.#parts.keys()) {
+      if (!paths.includes(backend)) this.#parts.delete(backend);
     }
-    before?.release();
   }
 
   #publish(): void {
@@ -166,7 +180,7 @@ export class OutboundTarget {
     const { routes } = this.#chains;
     if (this.#closed || plan === null || routes === null) return;
     const endpoints = this.#endpointsOf(plan);
-    const why = plan.why !== "" ? plan.why : this.#use?.why ?? "";
+    const why = plan.why !== "" ? plan.why : this.#uses.find((u) => u.why !== "")?.why ?? "";
     this.shared.publish({
       authority: plan.authority,
       exists: endpoints?.exists ?? true,
@@ -183,18 +197,36 @@ export class OutboundTarget {
 
   #endpointsOf(plan: TargetPlan): EndpointSet | null {
     if ("set" in plan.endpoints) return plan.endpoints.set;
-    return this.#use?.set ?? this.#lastSet;
+    return this.#known() ?? this.#lastSet;
   }
 
-  /** Once for each split that comes. */
-  #warnOfSplit(profile: Profile | null): void {
-    const split = (profile?.overrides ?? []).map((o) => `${o.authority}=${o.weight}`).join(" ");
-    if (split === this.#split) return;
-    this.#split = split;
-    if (profile === null || profile.overrides.length < 2) return;
-    this.#ctx.streams.log.warn(
-      "A traffic split is not carried out: everything goes to the heaviest part",
-      { target: this.#target.key, split },
-    );
+  /** What the newest paths lead to, once each of them has answered; null: not known yet. */
+  #known(): EndpointSet | null {
+    const plan = this.#plan;
+    if (plan === null || !("backends" in plan.endpoints)) return this.#uses[0]?.set ?? null;
+    if (this.#uses.some((u) => u.set === null && u.why === "")) return null;
+    const parts = this.#uses.map((u) => u.set === null ? null : this.#ofBackend(u.path, u.set));
+    const before = this.#union;
+    if (before !== null && parts.every((p, i) => p === before.parts[i])) return before.set;
+    const known = parts.filter((p) => p !== null);
+    const set: EndpointSet | null = known.length === 0
+      ? null
+      : { exists: known.some((p) => p.exists), endpoints: known.flatMap((p) => p.endpoints) };
+    if (set !== null) this.#union = { parts, set };
+    return set;
+  }
+
+  /** A set whose endpoints say where they belong; the same object as long as the set is the same. */
+  #ofBackend(backend: string, set: EndpointSet): EndpointSet {
+    const before = this.#parts.get(backend);
+    if (before?.from === set) return before.set;
+    const old = new Map(before?.pairs ?? []);
+    const pairs = set.endpoints.map((e): [Endpoint, Endpoint] => [
+      e,
+      old.get(e) ?? { ...e, backend },
+    ]);
+    const tagged = { exists: set.exists, endpoints: pairs.map(([, e]) => e) };
+    this.#parts.set(backend, { from: set, pairs, set: tagged });
+    return tagged;
   }
 }

@@ -9,6 +9,7 @@ import { pickP2c } from "./peak-ewma.ts";
 import { NOBODY, type TapHub } from "../tap/hub.ts";
 import { outboundEnds } from "../tap/ends.ts";
 import { tapped } from "../tap/tapped.ts";
+import { type BackendState, pickBackend } from "./split.ts";
 import type { RouteState, Target } from "./target.ts";
 
 /**
@@ -19,21 +20,33 @@ export function pickEndpoint(
   target: Target,
   random: () => number,
   choice: EndpointChoice | null = null,
+  backend: BackendState | null = backendOf(target, target.routes.at(-1), random),
 ): EndpointState | null {
   const { now } = target.reach.driver;
-  let endpoints = choice === null ? target.endpoints : chosen(target.endpoints, choice);
+  const all = backend === null ? target.endpoints : backend.endpoints;
+  let endpoints = choice === null ? all : chosen(all, choice);
   for (const one of endpoints) {
     if (!one.isEjected(now)) continue;
     endpoints = endpoints.filter((e) => !e.isEjected(now));
     break;
   }
   if (endpoints.length === 0) {
-    return choice !== null && !choice.strict ? pickEndpoint(target, random) : null;
+    return choice !== null && !choice.strict ? pickEndpoint(target, random, null, backend) : null;
   }
   const picked = pickOf(endpoints, now, random);
   if (!picked.isAway(now)) return picked;
   const near = endpoints.filter((e) => !e.isAway(now));
   return near.length === 0 ? picked : pickOf(near, now, random);
+}
+
+/** The backend of a route whose traffic goes to several; null: there is no such choice. */
+function backendOf(
+  target: Target,
+  route: RouteState | undefined,
+  random: () => number,
+): BackendState | null {
+  const split = route?.split ?? null;
+  return split === null ? null : pickBackend(split, target.reach.driver.now, random);
 }
 
 /** What a filter asked for: endpoints with a label, or all when there are none and any will do. */
@@ -61,12 +74,13 @@ export function balance(
 ): HttpService {
   const now = () => target.reach.driver.now;
   return (x, reply) => {
-    const endpoint = pickEndpoint(target, random, x.choice);
+    const backend = backendOf(target, x.route as RouteState, random);
+    const endpoint = pickEndpoint(target, random, x.choice, backend);
     if (endpoint === null) {
       const { choice } = x;
       const which = choice === null ? "" : ` with ${choice.label}=${choice.value}`;
-      const authority = target.snapshot?.authority ?? "the target";
-      const why = target.endpoints.length === 0
+      const authority = backend?.authority || (target.snapshot?.authority ?? "the target");
+      const why = (backend ?? target).endpoints.length === 0
         ? "ready"
         : "available: all were ejected or excluded";
       reply.fail(new MeshError("failfast", `No endpoint of ${authority}${which} is ${why}`));

@@ -9,12 +9,15 @@ import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
 import { RouteSeries } from "../metrics.ts";
 import { EndpointState, type ReachOptions } from "./endpoint.ts";
 import { RetryTokens } from "./retry-budget.ts";
+import { type SplitState, splitState } from "./split.ts";
 
 /** A route of the newest snapshot. */
 export interface RouteState {
   readonly route: Route;
   readonly chain: FilterChain;
   readonly series: RouteSeries;
+  /** Null: to any endpoint of the target. */
+  readonly split: SplitState | null;
 }
 
 /** Whoever waits for the target to become usable. */
@@ -82,18 +85,27 @@ export class Target {
     if (before === null || before.budget !== snapshot.budget) {
       this.budget = new RetryTokens(snapshot.budget, this.reach.driver.now);
     }
-    if (before?.routes !== snapshot.routes) {
-      this.routes = snapshot.routes.map(({ route, chain }) => ({
-        route,
-        chain,
-        series: this.#routeSeries(snapshot.authority, route),
-      }));
-    }
     const accrual = JSON.stringify(snapshot.accrual);
     const renew = before !== null &&
       (JSON.stringify(before.accrual) !== accrual ||
         (before.http2Only === true) !== (snapshot.http2Only === true));
+    const { endpoints } = this;
     if (before?.endpoints !== snapshot.endpoints || renew) this.#updateEndpoints(snapshot, renew);
+    const named = new Set(
+      snapshot.routes.flatMap(({ route }) => route.split?.backends ?? []).map((b) => b.authority),
+    );
+    if (before?.routes !== snapshot.routes || (named.size > 0 && endpoints !== this.endpoints)) {
+      // Until the backends of a new split are known, the endpoints are those of before.
+      const isKnown = this.endpoints.some((e) => named.has(e.endpoint.backend ?? ""));
+      this.routes = snapshot.routes.map(({ route, chain }) => ({
+        route,
+        chain,
+        series: this.#routeSeries(snapshot.authority, route),
+        split: route.split === undefined || !isKnown
+          ? null
+          : splitState(route.split, this.endpoints),
+      }));
+    }
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();
   }
@@ -124,7 +136,7 @@ export class Target {
       if (state === undefined) {
         state = new EndpointState(
           endpoint,
-          snapshot.authority,
+          endpoint.backend ?? snapshot.authority,
           snapshot.http2Only === true ? { protocol: "http2", ...this.reach } : this.reach,
           snapshot,
           snapshot.accrual,

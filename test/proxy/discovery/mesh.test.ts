@@ -225,36 +225,6 @@ test("the profile's routes win over the policy's iff it has a name and routes or
   await s.done();
 });
 
-test("the heaviest override of a profile takes the traffic, for HTTP and opaque", async () => {
-  const s = setUp();
-  const watched = await ready(s);
-  s.control.get.at(WEB).send(addUpdate([endpoint("10.0.0.1")], {}));
-  await settle();
-  const overrides = [
-    { authority: "blue.shop.svc.cluster.local:80", weight: 10 },
-    { authority: "green.shop.svc.cluster.local:80", weight: 990 },
-  ];
-  s.control.profile.at(WEB).send(wireProfile({ overrides }));
-  await settle();
-  const green = s.control.get.at("green.shop.svc.cluster.local:80");
-  assert.equal(ips(watched), ["10.0.0.1"], "until the new destination has answered");
-  green.send(addUpdate([endpoint("10.0.0.9")], {}));
-  await settle();
-  assert.equal(ips(watched), ["10.0.0.9"]);
-  s.control.profile.at(WEB).send(wireProfile({ overrides, opaque: true }));
-  await settle();
-  assert.equal(ips(watched), ["10.0.0.9"]);
-  s.control.profile.at(WEB).send(
-    wireProfile({
-      routes: [route("r", { match: { kind: "method", method: "GET" } })],
-      opaque: true,
-    }),
-  );
-  await settle();
-  assert.is(s.control.get.at(WEB).cancelled, false, "routes alone do not win for opaque");
-  await s.done();
-});
-
 test("a policy that forwards to an address or nowhere needs no endpoint stream", async () => {
   const s = setUp();
   const watched = await ready(s);

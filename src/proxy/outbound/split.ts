@@ -1,0 +1,65 @@
+// Traffic over several backends: which one an attempt goes to. Made at target rate when routes or
+// endpoints change; the pick is per attempt, and `balance.ts` then chooses the endpoint.
+
+import type { RouteSplit } from "../../model/route.ts";
+import type { EndpointState } from "./endpoint.ts";
+
+/** A backend with the endpoints that it has now. */
+export interface BackendState {
+  /** Its `Destination/Get` path; empty: there is no such backend, and it fails its share. */
+  readonly authority: string;
+  readonly weight: number;
+  readonly endpoints: readonly EndpointState[];
+}
+
+export interface SplitState {
+  readonly pick: RouteSplit["pick"];
+  readonly backends: readonly BackendState[];
+}
+
+/** Joins a route's split with the endpoints of all backends of its target. */
+export function splitState(split: RouteSplit, all: readonly EndpointState[]): SplitState {
+  return {
+    pick: split.pick,
+    backends: split.backends.map(({ authority, weight }) => ({
+      authority,
+      weight,
+      endpoints: all.filter((e) => e.endpoint.backend === authority),
+    })),
+  };
+}
+
+/**
+ * The backend of an attempt: of those that have an endpoint which is not ejected, the first, or one by
+ * weight. None available: the first with a weight, whose failure then tells why.
+ */
+export function pickBackend(
+  split: SplitState,
+  now: number,
+  random: () => number,
+): BackendState | null {
+  const { backends } = split;
+  let sum = 0;
+  for (const backend of backends) {
+    if (!isAvailable(backend, now)) continue;
+    if (split.pick === "first") return backend;
+    sum += backend.weight;
+  }
+  if (sum === 0) return backends[0] ?? null;
+  let left = random() * sum;
+  let last: BackendState | null = null;
+  for (const backend of backends) {
+    if (!isAvailable(backend, now)) continue;
+    last = backend;
+    left -= backend.weight;
+    if (left < 0) return backend;
+  }
+  return last;
+}
+
+function isAvailable({ authority, weight, endpoints }: BackendState, now: number): boolean {
+  if (weight === 0) return false;
+  if (authority === "") return true;
+  for (const endpoint of endpoints) if (!endpoint.isEjected(now)) return true;
+  return false;
+}
