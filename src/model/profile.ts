@@ -26,7 +26,7 @@ export interface Profile {
   readonly endpoint: Endpoint | null;
 }
 
-/** A whole outbound `Watch` answer, for what is spoken so far: HTTP/1 and opaque. */
+/** A whole outbound `Watch` answer, as far as it is carried out: HTTP and opaque bytes. */
 export interface ClientPolicy {
   readonly origin: Origin;
   /** `detect` carries both; `http` and `opaque` are said by the policy. */

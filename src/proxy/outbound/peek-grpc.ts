@@ -102,7 +102,8 @@ class HeldResponse implements Reply {
       this.#body.push(buf, from, to);
       return true;
     }
-    return this.#release() && this.#state === PASSING ? this.#outer.data(buf, from, to) : false;
+    this.#release();
+    return (this.#state as number) === PASSING ? this.#outer.data(buf, from, to) : true;
   }
 
   end(): void {
@@ -132,7 +133,7 @@ class HeldResponse implements Reply {
     this.#body.clear();
   }
 
-  /** Passes on what was held. True: more may come. */
+  /** Passes on what was held. True: it was, and more may come at once. */
   #release(): boolean {
     const head = this.#head;
     if (this.#state !== HOLDING || head === null) return true;

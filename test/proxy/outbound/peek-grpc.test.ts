@@ -11,6 +11,11 @@ import {
   Http2SessionManager,
 } from "@connectrpc/connect-node";
 import { type FilterChain, HOOK_OUTCOME, NO_FILTERS } from "../../../src/core/filter.ts";
+import { Exchange, type HttpService, type Reply } from "../../../src/core/exchange.ts";
+import { headerName, ResponseHead } from "../../../src/core/head.ts";
+import { peekGrpc } from "../../../src/proxy/outbound/peek-grpc.ts";
+import { MemoryDriver } from "../../support/memory-driver.ts";
+import { A } from "../../support/outbound-fixture.ts";
 import { Echo } from "../../support/echo-rpc.ts";
 import { netProxy } from "../../support/net-proxy.ts";
 
@@ -143,6 +148,41 @@ test("a response larger than what is held passes whole", async () => {
   const text = "0123456789".repeat(50_000);
   await using t = await service([{ messages: [text] }], [Code.Unavailable]);
   assert.ok((await t.client.unary({ text: "x" })).text === text);
+});
+
+test("what is held goes on before what follows, when its reader is full", () => {
+  const driver = new MemoryDriver();
+  const seen: string[] = [];
+  let end: Reply | null = null;
+  const inner: HttpService = (_x, reply) => {
+    end = reply;
+    return { wake: null, data: () => true, end: () => {}, abort: () => {} };
+  };
+  const x = new Exchange({ direction: "outbound", remote: A, target: A, tls: null });
+  x.request.major = 2;
+  x.request.set(headerName("content-type"), "application/grpc");
+  x.chain = { ...NO_FILTERS, hooks: HOOK_OUTCOME };
+  peekGrpc(driver, inner)(x, {
+    wake: null,
+    informational() {},
+    head: () => void seen.push("head"),
+    data: (_buf, from, to) => (seen.push(`data ${to - from}`), false),
+    end: () => void seen.push("end"),
+    abort: () => void seen.push("abort"),
+    fail: () => void seen.push("fail"),
+  });
+  const head = new ResponseHead();
+  head.status = 200;
+  head.bodyLength = -1;
+  head.set(headerName("content-type"), "application/grpc");
+  const reply = end! as Reply;
+  const bytes = new Uint8Array(20_000);
+  reply.head(head);
+  assert.ok(reply.data(bytes, 0, 10_000));
+  assert.equal(seen, []);
+  assert.not(reply.data(bytes, 0, 12_000), "its reader is full");
+  reply.end();
+  assert.equal(seen, ["head", "data 10000", "data 12000", "end"]);
 });
 
 test.run();
