@@ -91,6 +91,24 @@ test("retry repeats gRPC calls that ended with a code of its configuration", asy
   }
 });
 
+test("retry counts what it does not repeat by why", async () => {
+  const engine = createEngine({ clock: new FakeClock(), random: () => 0 });
+  const chain = engine.chain([await engine.prepare(module, refTo(module))]);
+  const ask = (method: string, attempt: number, status: number) => {
+    const x = exchange(`${method} / HTTP/1.1\nhost: svc`);
+    chain.requestHead(x);
+    x.attempt = attempt;
+    return chain.attemptOutcome(x, { status, error: 0, elapsedMs: 1 });
+  };
+  assert.is(ask("GET", 2, 503), -1);
+  assert.is(ask("POST", 0, 503), -1);
+  assert.is(ask("GET", 2, 200), -1);
+  assert.equal(engine.series().map((s) => [s.metric.name, s.labels.reason, s.values]), [
+    ["retry_skipped_total", "limit", [1]],
+    ["retry_skipped_total", "method", [1]],
+  ]);
+});
+
 test("retry refuses a gRPC code that it does not know", async () => {
   const engine = createEngine({ clock: new FakeClock() });
   await engine.prepare(module, refTo(module, { grpc: ["unavailable", "ok"] })).then(

@@ -8,6 +8,7 @@ import {
   counter,
   grpcStatus,
   is,
+  length,
   NEUTRAL,
   random,
   request,
@@ -33,6 +34,13 @@ const decided = counter({
   labels: { reason: ["connect", "reset", "status", "timeout", "grpc"] },
 });
 
+const LIMIT = 0, METHOD = 1;
+const skipped = counter({
+  name: "retry_skipped_total",
+  help: "Failed attempts that are not repeated, by why: the limit of retries, or the method",
+  labels: { reason: ["limit", "method"] },
+});
+
 export function configure(): void {
   for (let i = 0; i < grpc.length; i++) {
     if (codeOf(grpc.at(i)) == 0) config.refuse("grpc", "has a name that is no code to retry");
@@ -45,7 +53,6 @@ export function onAttempt(attempt: i32): void {
 }
 
 export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
-  if (attempt >= maxRetries) return NEUTRAL;
   let reason: i32;
   if (error & CONNECT_FAILED) {
     reason = CONNECT; // the server saw nothing: safe for any method
@@ -53,11 +60,17 @@ export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
     reason = GRPC; // named in the configuration: whoever did so knows the methods
   } else {
     if (error == 0 && !statuses.has(status)) return NEUTRAL;
-    if (!anyMethod && !isIdempotent()) return NEUTRAL;
+    if (!anyMethod && !isIdempotent()) return no(METHOD);
     reason = error == 0 ? STATUS : error & CONNECTION_RESET ? RESET : TIMEOUT;
   }
+  if (attempt >= maxRetries) return no(LIMIT);
   decided.inc(reason);
   return retry(delay(attempt));
+}
+
+function no(why: i32): Retry {
+  skipped.inc(why);
+  return NEUTRAL;
 }
 
 /** Whether the call ended with one of the codes. */
@@ -93,6 +106,16 @@ function delay(attempt: i32): i32 {
 /** RFC 9110 §9.2.2. */
 function isIdempotent(): bool {
   const method = request.method();
-  return is(method, "GET") || is(method, "HEAD") || is(method, "OPTIONS") ||
-    is(method, "PUT") || is(method, "DELETE") || is(method, "TRACE");
+  switch (length(method)) { // a comparison costs more than all the rest
+    case 3:
+      return is(method, "GET") || is(method, "PUT");
+    case 4:
+      return is(method, "HEAD");
+    case 5:
+      return is(method, "TRACE");
+    case 6:
+      return is(method, "DELETE");
+    default:
+      return is(method, "OPTIONS");
+  }
 }
