@@ -2,6 +2,7 @@
 // each request and turns refusals into one line. Knows no kind; never puts a token or an object into an
 // error.
 
+import { errorText } from "../../core/errors.ts";
 import type { Credentials } from "./credentials.ts";
 import { lines } from "./lines.ts";
 
@@ -41,6 +42,9 @@ export class KubeError extends Error {
     this.status = status;
   }
 }
+
+/** The connection of a watch broke: nothing that a new one would not mend. */
+export class WatchCut extends Error {}
 
 export interface KubeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "PATCH";
@@ -126,7 +130,7 @@ export function kubeApi(connector: KubeConnector, credentials: Credentials): Kub
           refuse("GET", path, answer.status, await head(answer.body));
         }
         yield [];
-        for await (const some of lines(answer.body, MAX_EVENT_BYTES)) {
+        for await (const some of lines(uncut(answer.body), MAX_EVENT_BYTES)) {
           yield some.map((line) => parse(line, path));
         }
       } finally {
@@ -138,6 +142,14 @@ export function kubeApi(connector: KubeConnector, credentials: Credentials): Kub
       await http?.close();
     },
   };
+}
+
+async function* uncut(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (e) {
+    throw new WatchCut(errorText(e), { cause: e });
+  }
 }
 
 /** The beginning of a body. */

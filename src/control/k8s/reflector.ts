@@ -3,7 +3,7 @@
 
 import { Backoff, type Clock, delay } from "../../core/clock.ts";
 import { errorText } from "../../core/errors.ts";
-import { type KubeApi, KubeError } from "./api.ts";
+import { type KubeApi, KubeError, WatchCut } from "./api.ts";
 import { type ApiKind, kindPath } from "./kinds.ts";
 
 /** One change. The object is as the API server wrote it, not yet read. */
@@ -111,7 +111,8 @@ export class Reflector {
       this.#events.trouble(null);
       return MISSING_MS * (1 + 0.2 * this.#random());
     }
-    this.#events.trouble(errorText(e));
+    // Connections break, as when an API server is replaced. That is trouble when the next fails too.
+    if (!(e instanceof WatchCut)) this.#events.trouble(errorText(e));
     return this.#backoff.next();
   }
 
