@@ -128,6 +128,7 @@ class Attempts implements Reply {
   #try(): void {
     const x = this.#x;
     if (x === null) return;
+    if (x.attempt > 0) this.#route?.series.retry(this.#replay.overflow ? "body" : "");
     if (this.#replay.overflow && x.attempt > 0) {
       const outer = this.#outer;
       this.#over();
@@ -172,6 +173,7 @@ class Attempts implements Reply {
 
   #abort(why: MeshError): void {
     const sink = this.#sink;
+    this.#gaveUp("client_gone");
     this.#over();
     sink?.abort(why);
   }
@@ -287,9 +289,15 @@ class Attempts implements Reply {
       : this.#target.budget?.withdraw(now) === false
       ? "no_budget"
       : "";
-    series.retry(skipped);
+    // One that is made is counted when it is: until then it may still be given up.
+    if (skipped !== "") series.retry(skipped);
     this.#retryAfterMs = afterMs;
     return skipped === "";
+  }
+
+  /** A retry that was decided is not made any more. */
+  #gaveUp(why: string): void {
+    if (this.#state === WAITING || this.#state === SWALLOWING) this.#route?.series.retry(why);
   }
 
   #wait(): void {
@@ -309,6 +317,7 @@ class Attempts implements Reply {
         this.#x.timeoutMs || route.route.timeoutMs
       } ms`,
     );
+    this.#gaveUp("timeout");
     if (this.#state === TRYING) {
       route.series.attempted(0, true);
       // The filters hear of it, but nothing is left of the request's time.
@@ -316,7 +325,9 @@ class Attempts implements Reply {
         this.#outcome.status = 0;
         this.#outcome.error = OUTCOME_TIMEOUT;
         this.#outcome.elapsedMs = this.#driver.now - this.#startedMs;
-        this.#x.chain.attemptOutcome(this.#x, this.#outcome);
+        if (this.#x.chain.attemptOutcome(this.#x, this.#outcome) >= 0) {
+          route.series.retry("timeout");
+        }
       }
     }
     const sink = this.#sink;

@@ -7,6 +7,7 @@ import {
   NO_FILTERS,
   OUTCOME_CONNECT,
 } from "../../../src/core/filter.ts";
+import { exposition } from "../../../src/proxy/exposition.ts";
 import { turn } from "../../support/memory-driver.ts";
 import {
   A,
@@ -127,6 +128,71 @@ test("a body that is too long to keep is streamed and not retried", async () => 
   f.driver.feed(up, FAIL);
   await turn();
   assert.is(client.take(), FAIL);
+});
+
+test("each retry that is wanted is counted once: as made, or with why it was not", async () => {
+  const counted = async (
+    play: (f: ReturnType<typeof outboundFixture>) => Promise<void> | void,
+    more: { delayMs?: number; timeoutMs?: number; budget?: boolean; times?: number } = {},
+  ) => {
+    const { delayMs = 0, timeoutMs = 0, budget = true, times = 1 } = more;
+    const chain = retrying((_s, _e, attempt) => attempt < times ? delayMs : -1);
+    const base = snapshot(ONE, [{ route: route({ timeoutMs }), chain }]);
+    const f = outboundFixture({
+      ...base,
+      budget: { ratio: 0, minPerSecond: budget ? 10 : 0, ttlMs: 10_000 },
+    });
+    await play(f);
+    await turn();
+    return exposition(f.metrics.sheet, []).split("\n")
+      .filter((line) => line.startsWith("route_retryable_total"))
+      .map((line) => `${/skipped="(\w+)"/.exec(line)?.[1] ?? "made"} ${line.split(" ").at(-1)}`);
+  };
+  const begin = (f: ReturnType<typeof outboundFixture>, request = GET) => {
+    const client = f.client();
+    f.driver.feed(client, request);
+    const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
+    f.driver.open(up);
+    return { client, up };
+  };
+  const fails = (f: ReturnType<typeof outboundFixture>) => {
+    const { client, up } = begin(f);
+    f.driver.feed(up, FAIL);
+    return { client, up };
+  };
+  assert.equal(await counted((f) => void fails(f)), ["made 1"]);
+  assert.equal(await counted((f) => void fails(f), { budget: false }), ["no_budget 1"]);
+  assert.equal(await counted((f) => void fails(f), { delayMs: 500, timeoutMs: 400 }), [
+    "timeout 1",
+  ]);
+  assert.equal(
+    await counted((f) => {
+      fails(f);
+      f.driver.advance(200);
+      f.driver.advance(250);
+    }, { delayMs: 100, timeoutMs: 400, times: 9 }),
+    ["made 1", "timeout 1"],
+    "what was to be repeated when the request's time was over",
+  );
+  assert.equal(
+    await counted((f) => {
+      const { client } = fails(f);
+      f.driver.fail(client, { kind: "reset", message: "ECONNRESET" });
+    }, { delayMs: 100 }),
+    ["client_gone 1"],
+  );
+  assert.equal(
+    await counted(async (f) => {
+      const { client, up } = begin(
+        f,
+        "PUT /a HTTP/1.1\r\nhost: web\r\ncontent-length: 100000\r\n\r\n",
+      );
+      f.driver.feed(client, "x".repeat(100_000));
+      await turn();
+      f.driver.feed(up, FAIL);
+    }),
+    ["body 1"],
+  );
 });
 
 const TRAILED = "POST /a HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n" +
