@@ -8,6 +8,8 @@ import { VALUE_ALIASES, VALUE_DOCS } from "../../src/install/value-docs.ts";
 import { leaves } from "../../src/cli/install-values.ts";
 import { VERSION } from "../../src/control/injector/values.ts";
 import manifest from "../../package.json" with { type: "json" };
+import { parseControlFlags } from "../../src/control/flags.ts";
+import { parseInjectorFlags } from "../../src/control/injector/flags.ts";
 import { DEFAULT_OPTIONS } from "../../src/control/options.ts";
 
 interface Obj {
@@ -114,6 +116,25 @@ for (const variant of ["control-plane", "control-plane-ha"]) {
     assert.is(all.some((o) => o.kind === "PodDisruptionBudget"), variant !== "control-plane");
   });
 }
+
+test("each program of the control plane takes the arguments that it is given", () => {
+  const all = objects("control-plane/control-plane.yaml");
+  const app = (name: string) =>
+    all.find((o) => o.kind === "Deployment" && o.metadata.name === `linkerd-${name}`)!
+      .spec!.template!.spec.containers.find((c) => c.name === name)!;
+  for (const name of ["identity", "destination"]) {
+    const flags = parseControlFlags(app(name).args!)!;
+    assert.is(flags.mesh.controlNamespace, "linkerd");
+    assert.is(flags.source.kind, "kubernetes");
+    assert.is(flags.serve!.includes("identity"), name === "identity");
+    assert.is(flags.serve!.includes("policy"), name === "destination");
+    const open = app(name).ports!.map((p) => p.containerPort);
+    assert.ok(open.includes(flags.admin.port));
+    assert.ok(open.includes(name === "identity" ? flags.identity.port : flags.destination.port));
+  }
+  const injector = parseInjectorFlags(app("proxy-injector").args!)!;
+  assert.is(injector.listen.port, 8443);
+});
 
 test("no account may write but where it must, and none has everything", () => {
   for (const role of objects("control-plane/control-plane.yaml").filter((o) => o.rules)) {
