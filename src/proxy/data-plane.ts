@@ -7,6 +7,7 @@ import type { Discovery } from "./discovery/discovery.ts";
 import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { outboundAccept } from "./outbound/accept.ts";
+import { ownListener } from "./own-listener.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
 import { MAX_HEAD_BYTES, type PlaneThread, reachOptions, serverOptions } from "./serve.ts";
@@ -29,6 +30,7 @@ export function createDataPlane(
   const { inbound, outbound } = config;
   const { driver, metrics, log, draining } = thread;
   const podIps = inbound.ips;
+  const isOwn = ownListener([inbound.listen, ...outbound.listen], podIps);
   const reach = (connectMs: number, of: { poolIdleMs: number; maxIdlePerEndpoint: number }) => ({
     driver,
     metrics,
@@ -74,6 +76,7 @@ export function createDataPlane(
       http2: inbound.http2,
     }),
     fixedPort: null,
+    isOwn,
     log: log.with("inbound"),
   });
   return {
@@ -85,6 +88,7 @@ export function createDataPlane(
           meshTls: true,
           anyName: false,
           detectMs: inbound.detectTimeoutMs,
+          transparent: true,
           accept: local.accept,
           refused: local.refused,
         }),
@@ -94,11 +98,14 @@ export function createDataPlane(
             meshTls: false,
             anyName: false,
             detectMs: 0,
+            transparent: true,
             accept: outboundAccept({
               driver,
               metrics,
               targets,
               fixed: null,
+              detectMs: outbound.detectTimeoutMs,
+              isOwn,
               server: serverOptions({
                 ...shared,
                 tellMesh: () => outbound.informationalHeaders,

@@ -3,7 +3,6 @@
 // here per request.
 
 import type { Transport } from "@connectrpc/connect";
-import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { FilterEngine } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
@@ -11,6 +10,7 @@ import type { SignatureCheck } from "../../core/signature.ts";
 import { inCidr } from "../../model/policy.ts";
 import type { ProxyConfig } from "../config.ts";
 import { hasSuffix } from "../config/grammar.ts";
+import { ownListener } from "../own-listener.ts";
 import type { LookedUpTarget } from "./combine.ts";
 import type {
   Discovery,
@@ -82,6 +82,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
     modules: createModuleSource({ transport: o.destination, cache: o.moduleCache, log }),
   });
   const endpoints = new EndpointSets(streams);
+  const isOwn = ownListener([config.inbound.listen, ...config.outbound.listen], config.inbound.ips);
   const targets = new Cache<string, OutboundTarget>(maxTargets);
   const ports = new Cache<number, InboundPort>(MAX_PORTS);
   const fixedPorts = new Map(config.inbound.ports.map((port) => [
@@ -102,7 +103,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
         ? resolveAddr(key.original)
         : resolveAuthority(key.authority, config);
       if (target.kind === "outside") return fixedView(unknownTarget(target.key), target.why);
-      if (target.kind === "addr" && isOwnListener(target.addr, config)) {
+      if (target.kind === "addr" && isOwn(target.addr)) {
         const why = `${target.key} is this proxy itself`;
         return fixedView(unknownTarget(target.key), why);
       }
@@ -202,14 +203,6 @@ function hasProfile(
   return target.kind === "addr"
     ? profileNetworks.some((cidr) => inCidr(target.addr.ip, cidr))
     : hasSuffix(profileSuffixes, target.host);
-}
-
-/** A request to ourselves would come back here until something breaks. */
-function isOwnListener(
-  addr: SocketAddr,
-  { outbound }: MeshDiscoveryOptions["config"],
-): boolean {
-  return outbound.listen.some((own) => formatSocketAddr(own) === formatSocketAddr(addr));
 }
 
 function unknownTarget(authority: string): OutboundSnapshot {

@@ -1,7 +1,9 @@
-// Inbound connections: who comes, by mesh TLS or in plain text, and to which port. Mesh connections
-// begin with a transport header that says so; everything else is refused on the mesh port.
+// Inbound connections: who comes, by mesh TLS or in plain text, and to which port. One that was
+// redirected here is for the port that its client connected to. On the mesh port itself connections
+// begin with a transport header that says so, and everything else is refused.
 
 import type { Chan, ChanError, Core, Driver, Peer } from "../../core/driver.ts";
+import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
 import type { Client } from "../../model/policy.ts";
 import { NO_FILTERS } from "../../core/filter.ts";
@@ -25,6 +27,10 @@ export interface InboundAcceptOptions extends InboundOptions {
    * where only mesh TLS with a client identity and a transport header is served.
    */
   readonly fixedPort: number | null;
+  /** The pod's addresses: nothing else is forwarded to. Absent or empty: they are not known. */
+  readonly podIps?: readonly string[] | null;
+  /** Whether an address is one of this proxy's own; a connection to it is refused. */
+  isOwn?(addr: SocketAddr): boolean;
   readonly log: Logger;
 }
 
@@ -40,7 +46,7 @@ type Spoken = "detect" | "http1" | "http2" | "opaque";
 /** The inbound side of a proxy: ports in use, and what a listener calls. */
 export class Inbound {
   readonly #o: InboundAcceptOptions;
-  readonly #ports = new Map<number, InboundPort>();
+  readonly #ports = new Map<string, InboundPort>();
 
   constructor(o: InboundAcceptOptions) {
     this.#o = o;
@@ -53,6 +59,9 @@ export class Inbound {
     else metrics.plaintextConnections++;
     if (fixedPort !== null && peer.tls?.alpn == null) {
       return this.#serve(ch, fixedPort, "detect", peer);
+    }
+    if (fixedPort === null && peer.original !== undefined) {
+      return this.#redirected(ch, peer, peer.original);
     }
     if (peer.tls === null) {
       return this.#refuse(peer, "not mesh TLS");
@@ -74,13 +83,33 @@ export class Inbound {
     log.warn("refused a connection", { why, detail });
   };
 
+  /** For a port of the application, in plain text or with TLS of a mesh that knows no header. */
+  #redirected(ch: Chan, peer: Peer, original: SocketAddr): Core {
+    const { podIps } = this.#o;
+    if (podIps != null && podIps.length > 0 && !podIps.includes(original.ip)) {
+      return this.#refuse(peer, `${original.ip} is no address of this pod`);
+    }
+    return this.#serve(ch, original.port, "detect", peer, original);
+  }
+
   #refuse(peer: Peer, why: string): Refuse {
     this.refused("not meshed", `${peer.remote.ip}: ${why}`);
     return new Refuse(this.#o.driver);
   }
 
-  #serve(ch: Chan, portNumber: number, protocol: Spoken, peer: Peer): Core {
-    const port = this.#port(portNumber);
+  #serve(
+    ch: Chan,
+    portNumber: number,
+    protocol: Spoken,
+    peer: Peer,
+    original: SocketAddr | null = null,
+  ): Core {
+    const to = original ?? this.#o.application(portNumber);
+    if (this.#o.isOwn?.(to) === true) {
+      this.refused("loop", `${peer.remote.ip}: ${formatSocketAddr(to)} is this proxy itself`);
+      return new Refuse(this.#o.driver);
+    }
+    const port = this.#port(portNumber, to);
     if (port === null) {
       return this.#refuse(peer, `port ${portNumber} is over the limit of ${MAX_PORTS} ports`);
     }
@@ -183,12 +212,14 @@ export class Inbound {
     return core;
   }
 
-  #port(number: number): InboundPort | null {
-    let port = this.#ports.get(number);
+  /** The port with its application at `to`: a pod has an address of each family. */
+  #port(number: number, to: SocketAddr): InboundPort | null {
+    const key = `${number} ${formatSocketAddr(to)}`;
+    let port = this.#ports.get(key);
     if (port === undefined) {
       if (this.#ports.size >= MAX_PORTS) return null;
-      port = new InboundPort(number, this.#o);
-      this.#ports.set(number, port);
+      port = new InboundPort(number, { ...this.#o, application: () => to });
+      this.#ports.set(key, port);
     }
     return port;
   }

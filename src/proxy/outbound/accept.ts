@@ -1,8 +1,10 @@
-// Outbound connections of the application. Used as an explicit proxy: the target is the request's
-// authority (Host, absolute-form, CONNECT), or one fixed target for `tulle proxy --to`.
+// Outbound connections of the application. One that was redirected here goes to its original
+// destination; one that was made to the proxy goes where each request says (Host, absolute-form,
+// CONNECT), or to the one fixed target of `tulle proxy --to`.
 
 import type { Chan, Core, Driver, Peer } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
+import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnInfo, HttpService } from "../../core/exchange.ts";
 import type { TargetKey } from "../discovery/discovery.ts";
 import { Http1Server } from "../http1/server.ts";
@@ -10,9 +12,10 @@ import { Http2Server, type Http2ServerOptions } from "../http2/server.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { ConnectionSeries, type ProxyMetrics } from "../metrics.ts";
 import { counted } from "../tcp/counted.ts";
-import { Detect, type EarlyForward } from "../tcp/detect-core.ts";
+import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { DetectSeries } from "../tcp/detect-metrics.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
+import { AwaitPolicy } from "./await-policy.ts";
 import { OpaqueServer } from "./opaque-server.ts";
 import type { Targets, TargetStack } from "./targets.ts";
 
@@ -27,7 +30,12 @@ export interface OutboundAcceptOptions {
   readonly detectMs?: number;
   /** The targets speak HTTP, whatever clients do: a connection that is not HTTP is refused. */
   readonly httpOnly?: boolean;
+  /** Whether an address is one of this proxy's own; a connection to it is refused. */
+  isOwn?(addr: SocketAddr): boolean;
 }
+
+/** How long a redirected connection waits to hear whether its destination is opaque. */
+const POLICY_MS = 3000;
 
 /** A client that says nothing for so long may be one whose server speaks first. */
 const EARLY_MS = 50;
@@ -44,37 +52,73 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
   const { httpOnly = false } = o;
   const detections = new DetectSeries(o.metrics, "outbound", {});
   return (ch, peer) => {
+    const { original } = peer;
+    if (original !== undefined && o.isOwn?.(original) === true) {
+      o.metrics.count(o.metrics.outboundTcpErrors, { error: "loop" });
+      return new Refuse(o.driver);
+    }
     o.driver.meter(ch, series);
     const conn: ConnInfo = {
       direction: "outbound",
       remote: peer.remote,
-      target: peer.local,
+      target: original ?? peer.local,
       tls: null,
     };
-    const service = o.fixed === null ? byAuthority(o.targets) : fixed(o.targets, o.fixed);
+    const key = o.fixed ?? (original === undefined ? null : { original });
+    const service = key === null
+      ? byAuthority(o.targets)
+      : fixed(o.targets, original === undefined ? "" : formatSocketAddr(original), key);
     const opaque = () => new OpaqueServer(o.driver, conn, { ...o.server, service });
     const options = { ...o.server, service };
-    const detect = new Detect(o.driver, {
-      detectMs: o.detectMs ?? DETECT_MS,
-      earlyMs: EARLY_MS,
-      // Bytes that name no target can go nowhere.
-      early: (): EarlyForward | null => o.fixed === null || httpOnly ? null : opaque(),
-      serve(found, early) {
-        if (early !== null) return early;
-        if (found === "http1") return new Http1Server(o.driver, conn, options);
-        if (found === "http2") return new Http2Server(o.driver, conn, options).session;
-        return o.fixed === null || httpOnly ? new Refuse(o.driver, "flush") : opaque();
-      },
-      detected: (result, ms) => detections.detected(result, ms),
-    });
-    return counted(series, detect);
+    const detect = () =>
+      new Detect(o.driver, {
+        detectMs: o.detectMs ?? DETECT_MS,
+        earlyMs: EARLY_MS,
+        // Bytes that name no target can go nowhere.
+        early: (): EarlyForward | null => key === null || httpOnly ? null : opaque(),
+        serve(found, early) {
+          if (early !== null) return early;
+          if (found === "http1") return new Http1Server(o.driver, conn, options);
+          if (found === "http2") return new Http2Server(o.driver, conn, options).session;
+          return key === null || httpOnly ? new Refuse(o.driver, "flush") : opaque();
+        },
+        detected: (result, ms) => detections.detected(result, ms),
+      });
+    if (original === undefined) return counted(series, detect());
+    let stack: TargetStack;
+    try {
+      stack = o.targets.get(formatSocketAddr(original), { original });
+    } catch {
+      o.metrics.count(o.metrics.outboundTcpErrors, { error: "overload" });
+      return new Refuse(o.driver);
+    }
+    // On an opaque port nothing is read as HTTP, whatever it looks like.
+    const serve = (): Served => stack.target.snapshot?.opaque === true ? opaque() : detect();
+    return counted(
+      series,
+      stack.target.snapshot === null
+        ? new AwaitPolicy(o.driver, stack.target, POLICY_MS, serve)
+        : serve(),
+    );
   };
 }
 
-function fixed(targets: Targets, key: TargetKey): HttpService {
+/** One target for all requests of a connection; `name` is its key as text. */
+function fixed(targets: Targets, name: string, key: TargetKey): HttpService {
   let last: TargetStack | null = null;
   return (x, reply) => {
-    if (last === null || !last.live) last = targets.get("", key);
+    if (last === null || !last.live) {
+      try {
+        last = targets.get(name, key);
+      } catch (e) {
+        reply.fail(
+          e instanceof MeshError
+            ? e
+            : new MeshError("internal", "The destination cannot be looked up"),
+        );
+        return NOTHING_MORE;
+      }
+    }
     return last.service(x, reply);
   };
 }

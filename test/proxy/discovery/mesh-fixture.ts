@@ -43,6 +43,7 @@ export function setUp(over: Overrides = {}) {
   const svc = { ...SVC, ...NO_LIMITS, ...over.limits };
   const config = {
     inbound: {
+      listen: { ip: "127.0.0.1", port: 4143 },
       ips: ["127.77.1.2"],
       ports: [8080],
       defaultPolicy: "all-unauthenticated",
