@@ -1,14 +1,14 @@
 // Client policies ↔ outbound.proto `OutboundPolicy`. Between `control/policy` and `proxy/discovery`;
 // each message is whole.
 
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { ClientPolicy, Origin } from "../model/profile.ts";
-import type { Route, RouteSplit } from "../model/route.ts";
+import type { Route, RouteLimits, RouteSplit } from "../model/route.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
 import { endpointFromWire, endpointToWire } from "./endpoint.ts";
 import { filtersToWire } from "./filter-ref.ts";
-import type { Timeouts } from "./gen/http_route_pb.ts";
+import type { Timeouts, TimeoutsSchema } from "./gen/http_route_pb.ts";
 import {
   type Backend,
   BackendSchema,
@@ -79,7 +79,7 @@ function httpRouteToWire(route: Route, policy: ClientPolicy): HttpRoute {
           ? { case: "empty", value: {} }
           : { case: "firstAvailable", value: { backends: [{ backend }] } },
       }),
-      timeouts: route.timeoutMs === 0 ? undefined : { request: durationToWire(route.timeoutMs) },
+      ...timeoutsToWire(route),
       ...(route.retry === null ? {} : { retry: retryToWire(route.retry) }),
       filterChain: filtersToWire(route.filters),
     })],
@@ -192,7 +192,7 @@ interface Leads {
   readonly pick: RouteSplit["pick"];
   readonly to: readonly { readonly target: Target; readonly weight: number }[];
 }
-type LeadingRule = FlatRule & { readonly leads: Leads };
+type LeadingRule = FlatRule & { readonly leads: Leads; readonly limits: RouteLimits | null };
 
 const NOWHERE: Target = { destination: "", forward: null, defaultRttMs: 30, decayMs: 10_000 };
 const TO_NOWHERE: Leads = { pick: "first", to: [{ target: NOWHERE, weight: 1 }] };
@@ -205,7 +205,10 @@ function httpPolicy(
   const only = onlyTarget(rules);
   const routes = routesOf(
     rules,
-    ({ leads, at }) => only === null ? { split: splitOf(leads, `${at}.backends`) } : {},
+    ({ leads, limits, at }) => ({
+      ...(limits === null ? {} : { limits }),
+      ...(only === null ? { split: splitOf(leads, `${at}.backends`) } : {}),
+    }),
   );
   // With splits, the first one's parameters are those of every balancer.
   const target = only ??
@@ -276,23 +279,42 @@ function grpcRules(routes: readonly GrpcRoute[], field: string): LeadingRule[] {
 function leadingRule(rule: HttpRoute_Rule | GrpcRoute_Rule, at: string) {
   const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.backends`);
   return {
-    timeoutMs: timeoutFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
+    limits: limitsFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
     builtIn: [...rule.filters, ...builtIn as readonly BuiltInFilter[]],
     leads,
   };
 }
 
-/** The shortest of those that are set: a route knows one time-out. */
-function timeoutFromWire(
+/** Null: there is none. The deprecated field counts only where the newer ones are absent. */
+function limitsFromWire(
   wire: Timeouts | undefined,
   deprecated: Duration | undefined,
   field: string,
-): number {
-  const set = [wire?.request, wire?.response, wire === undefined ? deprecated : undefined]
-    .filter((d) => d !== undefined)
-    .map((d) => durationFromWire(d, field))
-    .filter((ms) => ms > 0);
-  return set.length === 0 ? 0 : Math.min(...set);
+): RouteLimits | null {
+  const ms = (of: Duration | undefined, name: string) =>
+    of === undefined ? 0 : durationFromWire(of, `${field}.${name}`);
+  const limits = {
+    requestMs: ms(wire === undefined ? deprecated : wire.request, "request"),
+    responseMs: ms(wire?.response, "response"),
+    idleMs: ms(wire?.idle, "idle"),
+  };
+  return Object.values(limits).some((n) => n > 0) ? limits : null;
+}
+
+/** A policy has no time-out of the head alone: it is the exchange's. */
+function timeoutsToWire(
+  { timeoutMs, limits }: Route,
+): { readonly timeouts?: MessageInitShape<typeof TimeoutsSchema> } {
+  const { requestMs, responseMs, idleMs } = limits ??
+    { requestMs: timeoutMs, responseMs: 0, idleMs: 0 };
+  if (requestMs + responseMs + idleMs === 0) return {};
+  return {
+    timeouts: {
+      ...(requestMs === 0 ? {} : { request: durationToWire(requestMs) }),
+      ...(responseMs === 0 ? {} : { response: durationToWire(responseMs) }),
+      ...(idleMs === 0 ? {} : { idle: durationToWire(idleMs) }),
+    },
+  };
 }
 
 /** A distribution of any route type; they differ only in their filters' types. */

@@ -49,12 +49,24 @@ export interface Route {
   readonly retry: RouteRetry | null;
   /** Until the response head; 0: none. */
   readonly timeoutMs: number;
+  /** Time-outs that go on after the response's head; absent: none. */
+  readonly limits?: RouteLimits;
   /** What the wire asks for without naming a filter, in its order; it comes before `filters`. */
   readonly actions?: readonly RouteAction[];
   /** Where its requests go when that is not the target's one destination. */
   readonly split?: RouteSplit;
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
+}
+
+/** Time-outs of a policy's route, in milliseconds; 0: none. */
+export interface RouteLimits {
+  /** Of the whole exchange, retries and bodies included. */
+  readonly requestMs: number;
+  /** From the end of the request to the end of the response. */
+  readonly responseMs: number;
+  /** Without a byte in either direction. */
+  readonly idleMs: number;
 }
 
 /** Traffic over several destinations, each with its own endpoints and balancer. */

@@ -173,6 +173,15 @@ test("the codes of a gRPC rule's retry are read, whatever its other conditions",
   assert.equal([retry?.statuses, retry?.maxRetries], [[], 2]);
 });
 
+test("accrual by success rate comes back from the wire", () => {
+  const successRate = { threshold: 0.75, windowMs: 20_000, minRequests: 10 };
+  for (const maxFailures of [7, Infinity]) {
+    const accrual = { ...POLICY.accrual!, maxFailures, successRate };
+    const wire = clientPolicyToWire({ ...POLICY, accrual }, 10_000);
+    assert.equal(clientPolicyFromWire(wire).accrual, accrual);
+  }
+});
+
 test("a profile with a filter chain that cannot be read is refused as a whole", () => {
   const wire = profileToWire(PROFILE);
   wire.routes[0]!.filterChain!.filters[0]!.module = undefined;
@@ -209,7 +218,11 @@ const outbound = (policy: ClientPolicy) =>
 test("a client policy comes back from the wire as it was", () => {
   const all: ClientPolicy[] = [
     POLICY,
-    { ...POLICY, protocol: "http", routes: [{ ...POLICY.routes[0]!, timeoutMs: 250 }] },
+    {
+      ...POLICY,
+      protocol: "http",
+      routes: [{ ...POLICY.routes[0]!, limits: { requestMs: 250, responseMs: 0, idleMs: 9000 } }],
+    },
     { ...POLICY, protocol: "opaque", routes: [], accrual: null },
     { ...POLICY, protocol: "opaque", routes: [], accrual: null, destination: "", defaultRttMs: 30 },
     {

@@ -22,6 +22,7 @@ import { isGrpcFailure } from "../http/grpc.ts";
 import { filterTrailers } from "../http/filters.ts";
 import { replyLocally } from "../http/local-reply.ts";
 import { peekGrpc } from "./peek-grpc.ts";
+import { streamLimits } from "./stream-limits.ts";
 import type { RouteState, Target } from "./target.ts";
 
 /** A failed response up to this size is read to its end before the retry, so that its connection lives on. */
@@ -37,10 +38,10 @@ export function attempts(
   const free: Attempts[] = [];
   // How a gRPC call ended must be known before its response is passed on.
   const one = peekGrpc(driver, inner);
-  return (x, reply) => {
+  return streamLimits(driver, (x, reply) => {
     const a = free.pop() ?? new Attempts(target, driver, replayMaxBytes, one, free);
     return a.start(x, reply);
-  };
+  });
 }
 
 /** Nothing is under way. */
