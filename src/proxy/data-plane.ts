@@ -2,7 +2,7 @@
 // listeners in front of them. What it knows comes from a `Discovery`, whatever is behind that.
 
 import type { Listener } from "../core/listen.ts";
-import { backoffOf, type ProxyConfig } from "./config.ts";
+import { backoffOf, type DirectionConfig, type ProxyConfig } from "./config.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
@@ -10,6 +10,9 @@ import { outboundAccept } from "./outbound/accept.ts";
 import { ownListener } from "./own-listener.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
+import { tapAccept } from "./tap/accept.ts";
+import { TapHub } from "./tap/hub.ts";
+import { tapService } from "./tap/service.ts";
 import { MAX_HEAD_BYTES, type PlaneThread, reachOptions, serverOptions } from "./serve.ts";
 
 /** A data plane that was built and can be listened with. */
@@ -21,6 +24,9 @@ export interface DataPlane {
   release(): void;
 }
 
+/** How long the first bytes of an observer are awaited; as the reference. */
+const TAP_DETECT_MS = 1000;
+
 /** Builds both directions. Nothing is accepted before `listen`. */
 export function createDataPlane(
   config: ProxyConfig,
@@ -31,16 +37,18 @@ export function createDataPlane(
   const { driver, metrics, log, draining } = thread;
   const podIps = inbound.ips;
   const isOwn = ownListener([inbound.listen, ...outbound.listen], podIps);
-  const reach = (connectMs: number, of: { poolIdleMs: number; maxIdlePerEndpoint: number }) => ({
+  const reach = (connectMs: number, of: DirectionConfig) => ({
     driver,
     metrics,
     sourceIp: config.sourceIp,
     podIps,
     connectMs,
+    keepAliveMs: of.connectKeepaliveMs,
     poolIdleMs: of.poolIdleMs,
     maxIdle: of.maxIdlePerEndpoint,
   });
   const callouts = new CalloutClient(driver);
+  const tap = new TapHub();
   const targets = new Targets(
     discovery,
     reachOptions({
@@ -56,6 +64,7 @@ export function createDataPlane(
       inFlight: { count: 0 },
       random: Math.random,
       callouts,
+      tap,
     },
     outbound.discoveryIdleMs,
   );
@@ -65,6 +74,7 @@ export function createDataPlane(
     ...reach(inbound.connectTimeoutMs, inbound),
     discovery,
     callouts,
+    tap,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },
@@ -85,6 +95,8 @@ export function createDataPlane(
       Promise.all([
         thread.listen({
           at: inbound.listen,
+          backlog: inbound.listenBacklog,
+          keepAliveMs: inbound.acceptKeepaliveMs,
           meshTls: true,
           anyName: false,
           detectMs: inbound.detectTimeoutMs,
@@ -95,6 +107,8 @@ export function createDataPlane(
         ...outbound.listen.map((at) =>
           thread.listen({
             at,
+            backlog: outbound.listenBacklog,
+            keepAliveMs: outbound.acceptKeepaliveMs,
             meshTls: false,
             anyName: false,
             detectMs: 0,
@@ -115,6 +129,18 @@ export function createDataPlane(
             refused: () => {},
           })
         ),
+        ...(config.tap.name === null ? [] : [thread.listen({
+          at: config.tap.listen,
+          meshTls: true,
+          anyName: false,
+          detectMs: TAP_DETECT_MS,
+          accept: tapAccept(driver, tapService(tap, { name: config.tap.name, podIps }), {
+            // Observers are no requests: they keep no drain waiting.
+            ...serverOptions({ ...shared, tellMesh: () => false }),
+            inFlight: { count: 0 },
+          }),
+          refused: (why, detail) => log.info("refused an observer", { why, detail }),
+        })]),
       ]),
     release() {
       targets.release();
