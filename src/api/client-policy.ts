@@ -1,14 +1,12 @@
 // Client policies ↔ outbound.proto `OutboundPolicy`. Between `control/policy` and `proxy/discovery`;
 // each message is whole.
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Endpoint } from "../model/endpoint.ts";
+import { create } from "@bufbuild/protobuf";
 import type { ClientPolicy, Origin } from "../model/profile.ts";
-import type { Route, RouteLimits, RouteSplit } from "../model/route.ts";
-import { durationFromWire, durationToWire } from "./duration.ts";
-import { endpointFromWire, endpointToWire } from "./endpoint.ts";
+import type { Route, RouteLimits } from "../model/route.ts";
+import { durationToWire } from "./duration.ts";
+import { endpointToWire } from "./endpoint.ts";
 import { filtersToWire } from "./filter-ref.ts";
-import type { Timeouts, TimeoutsSchema } from "./gen/http_route_pb.ts";
 import {
   type Backend,
   BackendSchema,
@@ -31,11 +29,19 @@ import {
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
+import {
+  type Leads,
+  leadsFromWire,
+  NOWHERE,
+  onlyTarget,
+  splitOf,
+  TO_NOWHERE,
+} from "./policy-backends.ts";
 import { type FlatRule, routesOf, rulesFromWire } from "./policy-routes.ts";
 import { grpcCodesFromWire, retryFromWire, retryToWire } from "./retry-policy.ts";
+import { limitsFromWire, timeoutsToWire } from "./policy-timeouts.ts";
 import type { BuiltInFilter } from "./route-actions.ts";
 import { required, WireError } from "./wire-error.ts";
-import type { Duration } from "@bufbuild/protobuf/wkt";
 
 /** Values of the reference that proxies require and then replace by their own settings. */
 const QUEUE = { capacity: 100, failfastTimeout: durationToWire(3000) };
@@ -185,17 +191,7 @@ function policyOrigin(wire: OutboundPolicy): Origin {
   return origin;
 }
 
-type Target = Pick<ClientPolicy, "destination" | "forward" | "defaultRttMs" | "decayMs">;
-
-/** Where the requests of a rule go: to one place, or to several. */
-interface Leads {
-  readonly pick: RouteSplit["pick"];
-  readonly to: readonly { readonly target: Target; readonly weight: number }[];
-}
 type LeadingRule = FlatRule & { readonly leads: Leads; readonly limits: RouteLimits | null };
-
-const NOWHERE: Target = { destination: "", forward: null, defaultRttMs: 30, decayMs: 10_000 };
-const TO_NOWHERE: Leads = { pick: "first", to: [{ target: NOWHERE, weight: 1 }] };
 
 function httpPolicy(
   origin: Origin,
@@ -239,28 +235,6 @@ function opaquePolicy(
   return { origin, protocol: "opaque", routes: [], ...target, accrual: null };
 }
 
-/** The one place that all rules of a policy lead to, or null: there are several. */
-function onlyTarget(rules: readonly { readonly leads: Leads }[]): Target | null {
-  const all = rules.flatMap((r) => r.leads.to.map((t) => t.target));
-  const [first, ...rest] = all;
-  if (first === undefined) return NOWHERE;
-  const same = JSON.stringify(first);
-  return rest.every((t) => JSON.stringify(t) === same) ? first : null;
-}
-
-/** A part that leads nowhere fails its share of the requests, as a backend without endpoints does. */
-function splitOf({ pick, to }: Leads, field: string): RouteSplit {
-  return {
-    pick,
-    backends: to.map(({ target, weight }) => {
-      if (target.forward !== null) {
-        throw new WireError(field, "has a backend that forwards beside others: not supported");
-      }
-      return { authority: target.destination, weight };
-    }),
-  };
-}
-
 function httpRules(routes: readonly HttpRoute[], field: string): LeadingRule[] {
   return rulesFromWire(routes, field, httpMatchFromWire, (rule, at) => ({
     ...leadingRule(rule, at),
@@ -282,119 +256,5 @@ function leadingRule(rule: HttpRoute_Rule | GrpcRoute_Rule, at: string) {
     limits: limitsFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
     builtIn: [...rule.filters, ...builtIn as readonly BuiltInFilter[]],
     leads,
-  };
-}
-
-/** Null: there is none. The deprecated field counts only where the newer ones are absent. */
-function limitsFromWire(
-  wire: Timeouts | undefined,
-  deprecated: Duration | undefined,
-  field: string,
-): RouteLimits | null {
-  const ms = (of: Duration | undefined, name: string) =>
-    of === undefined ? 0 : durationFromWire(of, `${field}.${name}`);
-  const limits = {
-    requestMs: ms(wire === undefined ? deprecated : wire.request, "request"),
-    responseMs: ms(wire?.response, "response"),
-    idleMs: ms(wire?.idle, "idle"),
-  };
-  return Object.values(limits).some((n) => n > 0) ? limits : null;
-}
-
-/** A policy has no time-out of the head alone: it is the exchange's. */
-function timeoutsToWire(
-  { timeoutMs, limits }: Route,
-): { readonly timeouts?: MessageInitShape<typeof TimeoutsSchema> } {
-  const { requestMs, responseMs, idleMs } = limits ??
-    { requestMs: timeoutMs, responseMs: 0, idleMs: 0 };
-  if (requestMs + responseMs + idleMs === 0) return {};
-  return {
-    timeouts: {
-      ...(requestMs === 0 ? {} : { request: durationToWire(requestMs) }),
-      ...(responseMs === 0 ? {} : { response: durationToWire(responseMs) }),
-      ...(idleMs === 0 ? {} : { idle: durationToWire(idleMs) }),
-    },
-  };
-}
-
-/** A distribution of any route type; they differ only in their filters' types. */
-type Distribution =
-  | { case: "empty"; value: object }
-  | { case: "firstAvailable"; value: { backends: readonly RouteBackend[] } }
-  | {
-    case: "randomAvailable";
-    value: {
-      backends: readonly { readonly backend?: RouteBackend | undefined; readonly weight: number }[];
-    };
-  }
-  | { case: undefined; value?: undefined };
-
-interface RouteBackend {
-  readonly backend?: Backend | undefined;
-  readonly filters: readonly AnyFilter[];
-}
-/** Those of opaque and TLS routes say no whatever they are. */
-type AnyFilter = { readonly kind: { readonly case?: string | undefined } };
-
-/** Backends of one rule. */
-const MAX_BACKENDS = 64;
-
-function leadsFromWire(
-  wire: Distribution | undefined,
-  field: string,
-): Leads & { readonly builtIn: readonly AnyFilter[] } {
-  if (wire?.case === undefined) throw new WireError(field, "is missing");
-  if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [] };
-  const pick = wire.case === "firstAvailable" ? "first" : "random";
-  const backends = wire.case === "firstAvailable"
-    ? wire.value.backends.map((backend) => ({ backend, weight: 1 }))
-    : wire.value.backends.filter((b) => b.weight > 0);
-  if (backends.length === 0) throw new WireError(`${field}.backends`, "is empty");
-  if (backends.length > MAX_BACKENDS) {
-    throw new WireError(`${field}.backends`, `has more than ${MAX_BACKENDS} entries`);
-  }
-  const to = backends.map(({ backend, weight }, i) => ({
-    target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
-    weight,
-  }));
-  const [only, ...more] = backends;
-  const builtIn = only?.backend?.filters ?? [];
-  // What is done to the requests of one of several backends cannot be said by a route's filters.
-  if (more.length > 0 && backends.some((b) => (b.backend?.filters.length ?? 0) > 0)) {
-    throw new WireError(
-      `${field}.backends`,
-      "has filters of one of several backends: not supported",
-    );
-  }
-  // A backend without a kind fails its requests; what its filters would have answered does not matter.
-  return { pick, to, builtIn: only?.backend?.backend?.kind.case === undefined ? [] : builtIn };
-}
-
-function targetFromWire(wire: RouteBackend, field: string): Target {
-  const backend = required(wire.backend, `${field}.backend`);
-  required(backend.metadata, `${field}.backend.metadata`);
-  required(backend.queue?.failfastTimeout, `${field}.backend.queue.failfast_timeout`);
-  if (backend.kind.case === undefined) return NOWHERE;
-  if (backend.kind.case === "forward") {
-    const forward: Endpoint = endpointFromWire(backend.kind.value, {}, `${field}.forward`);
-    return { ...NOWHERE, forward };
-  }
-  return balancerFromWire(backend.kind.value, `${field}.balancer`);
-}
-
-function balancerFromWire(
-  wire: Extract<Backend["kind"], { case: "balancer" }>["value"],
-  field: string,
-): Target {
-  const destination = wire.discovery?.kind.value?.path ?? "";
-  if (destination === "") throw new WireError(`${field}.discovery.dst.path`, "is missing");
-  const load = required(wire.load.value, `${field}.load`);
-  const duration = (wire: Duration | undefined, name: string) =>
-    durationFromWire(required(wire, `${field}.load.${name}`), `${field}.load.${name}`);
-  return {
-    destination,
-    forward: null,
-    defaultRttMs: duration(load.defaultRtt, "default_rtt"),
-    decayMs: duration(load.decay, "decay"),
   };
 }

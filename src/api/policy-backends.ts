@@ -1,0 +1,132 @@
+// Where the rules of an outbound policy lead: their distributions over backends, read from outbound.proto.
+
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { ClientPolicy } from "../model/profile.ts";
+import type { RouteSplit } from "../model/route.ts";
+import { durationFromWire } from "./duration.ts";
+import { endpointFromWire } from "./endpoint.ts";
+import type { Backend } from "./gen/outbound_pb.ts";
+import { required, WireError } from "./wire-error.ts";
+
+/** Where requests end up: a balancer, one address, or nowhere. */
+export type Target = Pick<ClientPolicy, "destination" | "forward" | "defaultRttMs" | "decayMs">;
+
+/** Where the requests of a rule go: to one place, or to several. */
+export interface Leads {
+  readonly pick: RouteSplit["pick"];
+  readonly to: readonly { readonly target: Target; readonly weight: number }[];
+}
+/** Requests that get there fail. */
+export const NOWHERE: Target = {
+  destination: "",
+  forward: null,
+  defaultRttMs: 30,
+  decayMs: 10_000,
+};
+export const TO_NOWHERE: Leads = { pick: "first", to: [{ target: NOWHERE, weight: 1 }] };
+
+/** The one place that all rules of a policy lead to, or null: there are several. */
+export function onlyTarget(rules: readonly { readonly leads: Leads }[]): Target | null {
+  const all = rules.flatMap((r) => r.leads.to.map((t) => t.target));
+  const [first, ...rest] = all;
+  if (first === undefined) return NOWHERE;
+  const same = JSON.stringify(first);
+  return rest.every((t) => JSON.stringify(t) === same) ? first : null;
+}
+
+/** A part that leads nowhere fails its share of the requests, as a backend without endpoints does. */
+export function splitOf({ pick, to }: Leads, field: string): RouteSplit {
+  return {
+    pick,
+    backends: to.map(({ target, weight }) => {
+      if (target.forward !== null) {
+        throw new WireError(field, "has a backend that forwards beside others: not supported");
+      }
+      return { authority: target.destination, weight };
+    }),
+  };
+}
+
+/** A distribution of any route type; they differ only in their filters' types. */
+type Distribution =
+  | { case: "empty"; value: object }
+  | { case: "firstAvailable"; value: { backends: readonly RouteBackend[] } }
+  | {
+    case: "randomAvailable";
+    value: {
+      backends: readonly { readonly backend?: RouteBackend | undefined; readonly weight: number }[];
+    };
+  }
+  | { case: undefined; value?: undefined };
+
+interface RouteBackend {
+  readonly backend?: Backend | undefined;
+  readonly filters: readonly AnyFilter[];
+}
+/** Those of opaque and TLS routes say no whatever they are. */
+type AnyFilter = { readonly kind: { readonly case?: string | undefined } };
+
+/** Backends of one rule. */
+const MAX_BACKENDS = 64;
+
+/** `builtIn` are the filters of the only backend. */
+export function leadsFromWire(
+  wire: Distribution | undefined,
+  field: string,
+): Leads & { readonly builtIn: readonly AnyFilter[] } {
+  if (wire?.case === undefined) throw new WireError(field, "is missing");
+  if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [] };
+  const pick = wire.case === "firstAvailable" ? "first" : "random";
+  const backends = wire.case === "firstAvailable"
+    ? wire.value.backends.map((backend) => ({ backend, weight: 1 }))
+    : wire.value.backends.filter((b) => b.weight > 0);
+  if (backends.length === 0) throw new WireError(`${field}.backends`, "is empty");
+  if (backends.length > MAX_BACKENDS) {
+    throw new WireError(`${field}.backends`, `has more than ${MAX_BACKENDS} entries`);
+  }
+  const to = backends.map(({ backend, weight }, i) => ({
+    target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
+    weight,
+  }));
+  const [only, ...more] = backends;
+  const builtIn = only?.backend?.filters ?? [];
+  // What is done to the requests of one of several backends cannot be said by a route's filters.
+  if (more.length > 0 && backends.some((b) => (b.backend?.filters.length ?? 0) > 0)) {
+    throw new WireError(
+      `${field}.backends`,
+      "has filters of one of several backends: not supported",
+    );
+  }
+  // A backend without a kind fails its requests; what its filters would have answered does not matter.
+  return { pick, to, builtIn: only?.backend?.backend?.kind.case === undefined ? [] : builtIn };
+}
+
+function targetFromWire(wire: RouteBackend, field: string): Target {
+  const backend = required(wire.backend, `${field}.backend`);
+  required(backend.metadata, `${field}.backend.metadata`);
+  required(backend.queue?.failfastTimeout, `${field}.backend.queue.failfast_timeout`);
+  if (backend.kind.case === undefined) return NOWHERE;
+  if (backend.kind.case === "forward") {
+    const forward: Endpoint = endpointFromWire(backend.kind.value, {}, `${field}.forward`);
+    return { ...NOWHERE, forward };
+  }
+  return balancerFromWire(backend.kind.value, `${field}.balancer`);
+}
+
+function balancerFromWire(
+  wire: Extract<Backend["kind"], { case: "balancer" }>["value"],
+  field: string,
+): Target {
+  const destination = wire.discovery?.kind.value?.path ?? "";
+  if (destination === "") throw new WireError(`${field}.discovery.dst.path`, "is missing");
+  const load = required(wire.load.value, `${field}.load`);
+  const duration = (wire: Duration | undefined, name: string) =>
+    durationFromWire(required(wire, `${field}.load.${name}`), `${field}.load.${name}`);
+  return {
+    destination,
+    forward: null,
+    defaultRttMs: duration(load.defaultRtt, "default_rtt"),
+    decayMs: duration(load.decay, "decay"),
+  };
+}
