@@ -87,7 +87,16 @@ test("findTests() takes what ends in .test.ts and contains a word", async () => 
   const { mkdir } = await import("node:fs/promises");
   await mkdir(dir.join("test/core"), { recursive: true });
   await mkdir(dir.join("test/mesh"), { recursive: true });
-  for (const f of ["core/b.test.ts", "core/a.test.ts", "core/helper.ts", "mesh/a.test.ts"]) {
+  await mkdir(dir.join("test/kubernetes"), { recursive: true });
+  for (
+    const f of [
+      "core/b.test.ts",
+      "core/a.test.ts",
+      "core/helper.ts",
+      "mesh/a.test.ts",
+      "kubernetes/a.test.ts",
+    ]
+  ) {
     await writeFile(dir.join("test", f), "");
   }
   const paths = async (...words: string[]) => (await findTests(dir.path, words)).map((f) => f.path);
@@ -98,6 +107,8 @@ test("findTests() takes what ends in .test.ts and contains a word", async () => 
   ]);
   assert.equal(await paths("core/b"), ["test/core/b.test.ts"]);
   assert.equal(await paths("nothing"), []);
+  // It has a task of its own.
+  assert.equal(await paths("test/kubernetes/"), ["test/kubernetes/a.test.ts"]);
 });
 
 test("testFile() gives mesh tests more time and no neighbour", () => {

@@ -1,0 +1,351 @@
+// The control plane against a real API server: its services as their own accounts with the rights that
+// the manifests give them, a pod's token certified, and an API server that goes away and forgets.
+
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { EndpointFold } from "../../src/api/endpoint.ts";
+import { Destination } from "../../src/api/gen/destination_pb.ts";
+import { Identity } from "../../src/api/gen/identity_pb.ts";
+import { InboundServerPolicies } from "../../src/api/gen/inbound_pb.ts";
+import { profileFromWire } from "../../src/api/profile.ts";
+import { TOKEN_AUDIENCE } from "../../src/api/service-account-token.ts";
+import { createLogger, type Logger } from "../../src/core/log.ts";
+import { parseControlFlags, type ServiceName } from "../../src/control/flags.ts";
+import { KubeError } from "../../src/control/k8s/api.ts";
+import { startControl } from "../../src/control/main.ts";
+import { reading } from "../control/support/streams.ts";
+import { freePort } from "../support/free-port.ts";
+import { testUnless } from "../support/skip.ts";
+import { createClusterCa, csrFor } from "./certificates.ts";
+import { type KubeObject, NO_CLUSTER, objectsOf, RealCluster } from "./real-cluster.ts";
+
+const never = (why: Error) => assert.unreachable(why.message);
+
+async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + 90_000;
+  while (!await holds()) {
+    if (performance.now() > end) throw new Error(`never: ${what}`);
+    await new Promise((again) => setTimeout(again, 100));
+  }
+}
+
+const object = (
+  apiVersion: string,
+  kind: string,
+  name: string,
+  more: Record<string, unknown>,
+): KubeObject => ({ apiVersion, kind, metadata: { name, namespace: "shop" }, ...more });
+
+const slice = (...ips: string[]) => ({
+  ...object("discovery.k8s.io/v1", "EndpointSlice", "web-1", {
+    addressType: "IPv4",
+    ports: [{ name: "http", port: 8080 }],
+    endpoints: ips.map((ip) => ({ addresses: [ip], conditions: { ready: true } })),
+  }),
+  metadata: { name: "web-1", namespace: "shop", labels: { "kubernetes.io/service-name": "web" } },
+});
+
+const SERVICE = object("v1", "Service", "web", {
+  spec: {
+    clusterIP: "10.96.7.7",
+    selector: { app: "web" },
+    ports: [{ name: "http", port: 80, targetPort: 8080 }],
+  },
+});
+const POD = {
+  ...object("v1", "Pod", "web", {
+    spec: {
+      serviceAccountName: "web",
+      nodeName: "node-1",
+      containers: [{ name: "app", image: "app", ports: [{ containerPort: 8080 }] }],
+    },
+    status: { phase: "Running", podIP: "10.1.0.1", podIPs: [{ ip: "10.1.0.1" }] },
+  }),
+  metadata: {
+    name: "web",
+    namespace: "shop",
+    labels: { app: "web", "linkerd.io/control-plane-ns": "linkerd" },
+  },
+};
+const SERVER = (protocol: string) =>
+  object("policy.linkerd.io/v1beta3", "Server", "web", {
+    spec: { podSelector: { matchLabels: { app: "web" } }, port: 8080, proxyProtocol: protocol },
+  });
+
+/** A cluster with our manifests and one application. */
+async function openCluster(): Promise<RealCluster> {
+  const cluster = await RealCluster.start();
+  for (const file of ["crds/crds", "control-plane/control-plane"]) {
+    const text = await readFile(new URL(`../../k8s/${file}.yaml`, import.meta.url), "utf8");
+    for (const o of objectsOf(text)) await cluster.apply(o);
+  }
+  // Nobody serves the webhook here.
+  const labels = { "config.linkerd.io/admission-webhooks": "disabled" };
+  await cluster.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "shop", labels } });
+  for (const o of [object("v1", "ServiceAccount", "web", {}), SERVICE, POD, slice("10.1.0.1")]) {
+    await cluster.apply(o);
+  }
+  await cluster.setStatus(POD);
+  return cluster;
+}
+
+function capture(lines: string[]): Logger {
+  return createLogger({
+    level: "debug",
+    format: "plain",
+    wall: Date.now,
+    write: (line) => lines.push(line),
+  });
+}
+
+/** Starts services of the control plane as a service account of namespace linkerd. */
+async function startAs(
+  cluster: RealCluster,
+  account: string,
+  serve: ServiceName[],
+  more: readonly string[] = [],
+) {
+  const tokenFile = cluster.file(`${account}.token`);
+  await writeFile(tokenFile, await cluster.token("linkerd", account) + "\n", { mode: 0o600 });
+  const lines: string[] = [];
+  const flags = parseControlFlags([
+    "--source=kubernetes",
+    ...["--kubeconfig", await cluster.kubeconfig({ tokenFile }), `--serve=${serve.join(",")}`],
+    ...["--state", cluster.file(`state-${account}`), ...more],
+    ...["destination", "policy", "identity", "admin"].map((n) => `--${n}-listen=127.0.0.1:0`),
+  ]);
+  assert.ok(flags !== null);
+  return { control: await startControl(flags, capture(lines)), lines, tokenFile };
+}
+
+function connect(addr: string) {
+  const baseUrl = `http://${addr}`;
+  const sessionManager = new Http2SessionManager(baseUrl);
+  return {
+    transport: createGrpcTransport({ baseUrl, sessionManager }),
+    [Symbol.dispose]: () => sessionManager.abort(),
+  };
+}
+
+testUnless(
+  NO_CLUSTER,
+  test,
+  "destination and policy follow a real cluster as their own account, through an API server that forgets",
+  async () => {
+    await using cluster = await openCluster();
+    const { control, lines, tokenFile } = await startAs(cluster, "linkerd-destination", [
+      "destination",
+      "policy",
+    ]);
+    try {
+      assert.is(control.ready.identity, "");
+      using destinationAt = connect(control.ready.destination);
+      using policyAt = connect(control.ready.policy);
+      const destination = createClient(Destination, destinationAt.transport);
+      const path = "web.shop.svc.cluster.local:80";
+      const get = reading((signal) => destination.get({ path }, { signal }));
+      const fold = new EndpointFold(never);
+      const ips = async () => {
+        const set = fold.apply(await get.next());
+        return set?.endpoints.map((e) => e.addr.ip).sort();
+      };
+      assert.equal(await ips(), ["10.1.0.1"]);
+      const profiles = reading((signal) =>
+        destination.getProfile({ path: "10.96.7.7:80" }, { signal })
+      );
+      const routes = async () =>
+        profileFromWire(await profiles.next(), never).routes.map((r) => r.name);
+      assert.equal(await routes(), []);
+      const inbound = createClient(InboundServerPolicies, policyAt.transport);
+      const watch = reading((signal) =>
+        inbound.watchPort({ workload: '{"ns":"shop","pod":"web"}', port: 8080 }, { signal })
+      );
+      assert.is((await watch.next()).labels["name"], "all-unauthenticated");
+
+      // Each kind of change arrives at the stream that is about it.
+      await cluster.apply(slice("10.1.0.1", "10.1.0.2"));
+      assert.equal(await ips(), ["10.1.0.1", "10.1.0.2"]);
+      await cluster.apply(
+        object("linkerd.io/v1alpha2", "ServiceProfile", "web.shop.svc.cluster.local", {
+          spec: { routes: [{ name: "cart", condition: { pathRegex: "/cart" } }] },
+        }),
+      );
+      assert.equal(await routes(), ["cart"]);
+      await cluster.apply(SERVER("HTTP/1"));
+      assert.is((await watch.next()).labels["name"], "web");
+
+      // The rights are enough (nothing was refused), and no more.
+      assert.not.match(lines.join("\n"), /answered 40[13]/);
+      const own = await cluster.connect({ tokenFile });
+      for (
+        const [method, path] of [
+          ["GET", "/api/v1/secrets"],
+          ["GET", "/api/v1/namespaces/linkerd/secrets"],
+          ["GET", "/api/v1/configmaps"],
+          ["POST", "/api/v1/namespaces/shop/pods"],
+          ["POST", "/apis/authentication.k8s.io/v1/tokenreviews"],
+          ["PATCH", "/api/v1/namespaces/shop/services/web"],
+        ] as const
+      ) {
+        const status = await own.request({ method, path, ...method === "GET" ? {} : { body: {} } })
+          .then(() => 200, (e) => e instanceof KubeError ? e.status : 0);
+        assert.is(status, 403, `${method} ${path}`);
+      }
+
+      // The API server dies: what is known stays, and new streams are answered from it.
+      const pods = await cluster.api.request({ path: "/api/v1/pods" }) as {
+        metadata: { resourceVersion: string };
+      };
+      const old = pods.metadata.resourceVersion;
+      await cluster.stopServer();
+      await until(
+        () => lines.some((l) => /Kubernetes endpointslices: .*failed/.test(l)),
+        "it is said",
+      );
+      const again = reading((signal) => destination.get({ path }, { signal }));
+      assert.is(new EndpointFold(never).apply(await again.next())?.endpoints.length, 2);
+      await again.end();
+
+      // Meanwhile the cluster goes on by another API server, and its past is forgotten.
+      const other = await freePort();
+      await cluster.startServer(other);
+      const there = await cluster.connectTo(other);
+      await cluster.apply(slice("10.1.0.3"), there);
+      await there.request({
+        method: "PATCH",
+        path: `${await cluster.path(SERVER(""))}`,
+        contentType: "application/merge-patch+json",
+        body: {
+          metadata: { labels: { changed: "yes" } },
+          spec: { accessPolicy: "all-authenticated" },
+        },
+      });
+      await cluster.compact();
+      await cluster.stopServer();
+      await cluster.startServer();
+      // What is new may come before what is gone.
+      while (String(await ips()) !== "10.1.0.3");
+      assert.is((await watch.next()).labels["name"], "web");
+      await until(
+        () => lines.some((l) => /no longer: Kubernetes endpointslices/.test(l)),
+        "all is well",
+      );
+      // That was a 410: from the version of before, nobody can watch any more.
+      const gone = new AbortController();
+      const expired = async () => {
+        const query = `watch=true&resourceVersion=${old}&timeoutSeconds=5`;
+        const seen: unknown[] = [];
+        for await (
+          const events of cluster.api.watch(`/api/v1/pods?${query}`, 10_000, gone.signal)
+        ) {
+          seen.push(...events);
+        }
+        return JSON.stringify(seen);
+      };
+      assert.match(await expired().catch((e) => `"code":${(e as KubeError).status}`), /"code":410/);
+
+      assert.not.match(
+        lines.join("\n"),
+        new RegExp(await readFile(tokenFile, "utf8").then((t) => t.trim())),
+      );
+      await get.end();
+      await profiles.end();
+      await watch.end();
+    } finally {
+      await control.close();
+    }
+  },
+);
+
+testUnless(
+  NO_CLUSTER,
+  test,
+  "identity certifies what the API server vouches for, by the issuer that is mounted",
+  async () => {
+    await using cluster = await openCluster();
+    const roots = await createClusterCa("root.linkerd.cluster.local");
+    const [first, second] = [await roots.issuer("issuer-1"), await roots.issuer("issuer-2")];
+    const dir = cluster.file("issuer");
+    await mkdir(dir);
+    const put = (name: string, text: string) => writeFile(`${dir}/${name}`, text, { mode: 0o600 });
+    await put("crt.pem", first.cert);
+    await put("key.pem", first.key);
+    await writeFile(cluster.file("ca-bundle.crt"), roots.cert);
+    const { control, lines, tokenFile } = await startAs(cluster, "linkerd-identity", ["identity"], [
+      ...["--issuer", dir, "--trust-anchors", cluster.file("ca-bundle.crt")],
+    ]);
+    try {
+      assert.is(control.ready.destination, "");
+      using at = connect(control.ready.identity);
+      const identity = createClient(Identity, at.transport);
+      const WEB = "web.shop.serviceaccount.identity.linkerd.cluster.local";
+      const certify = async (token: string, name = WEB) =>
+        await identity.certify({
+          identity: name,
+          token: new TextEncoder().encode(token),
+          certificateSigningRequest: await csrFor(name),
+        });
+      const refusal = (token: string, name = WEB) =>
+        certify(token, name).then(
+          () => assert.unreachable("a certificate was issued"),
+          (e) => [ConnectError.from(e).code, ConnectError.from(e).rawMessage] as const,
+        );
+      const token = await cluster.token("shop", "web", TOKEN_AUDIENCE);
+      const issued = await certify(token);
+      assert.is(issued.intermediateCertificates.length, 1);
+      assert.equal(
+        btoa(String.fromCharCode(...issued.intermediateCertificates[0] ?? [])),
+        first.cert.replace(/-----[^-]+-----|\s/g, ""),
+      );
+
+      // For another audience, forged, and somebody else's.
+      const other = await cluster.token("shop", "web", "vault");
+      assert.is((await refusal(other))[0], Code.InvalidArgument);
+      assert.is((await refusal(await cluster.token("shop", "web")))[0], Code.InvalidArgument);
+      const forged = token.slice(0, -8) + "AAAAAAAA";
+      assert.is((await refusal(forged))[0], Code.InvalidArgument);
+      assert.is(
+        (await refusal(token, WEB.replace("web", "admin")))[0],
+        Code.FailedPrecondition,
+      );
+
+      // A new issuer signs without a restart; one that cannot be used is said, and the last goes on.
+      await put("key.pem", second.key);
+      await put("crt.pem", second.cert);
+      await until(async () => {
+        const { intermediateCertificates: [der] } = await certify(token);
+        return btoa(String.fromCharCode(...der ?? [])) ===
+          second.cert.replace(/-----[^-]+-----|\s/g, "");
+      }, "the second issuer signs");
+      await put("key.pem", "broken");
+      await until(() => lines.some((l) => /key\.pem cannot be read/.test(l)), "it is said");
+      await certify(token);
+
+      // Without the API server nobody is certified, and everybody hears why.
+      await cluster.stopServer();
+      const [code, why] = await refusal(token);
+      assert.is(code, Code.Unavailable);
+      assert.match(why, /^the token cannot be reviewed: POST .*refused$/);
+
+      const log = lines.join("\n");
+      for (
+        const secret of [
+          token,
+          other,
+          forged,
+          await readFile(tokenFile, "utf8").then((t) => t.trim()),
+        ]
+      ) {
+        assert.not.ok(log.includes(secret), "a token is in the log");
+      }
+      assert.not.match(log, /answered 403/);
+    } finally {
+      await control.close();
+    }
+  },
+);
+
+test.run();
