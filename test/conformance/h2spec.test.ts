@@ -8,16 +8,13 @@ import http from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { COMPILE_CACHE } from "../../src/cli/entries.ts";
-import { eventually } from "../mesh/support/waiting.ts";
 import { testUnless } from "../support/skip.ts";
+import { withProxy } from "./proxy-process.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const RUNTIME = process.versions.deno === undefined ? ["--disable-sigusr1"] : ["run", "-A"];
 const H2SPEC = join(ROOT, ".cache/h2spec/h2spec");
 const MISSING = existsSync(H2SPEC) ? null : "h2spec is not built (tools/setup-h2spec)";
 
@@ -54,39 +51,6 @@ async function application(version: 1 | 2): Promise<{ port: number; close(): Pro
   };
 }
 
-/** Runs `tulle proxy` before the port while `use` runs. */
-async function withProxy(
-  to: number,
-  protocol: "http1" | "http2",
-  use: (port: number) => Promise<void>,
-): Promise<void> {
-  const args = ["--listen", "127.0.0.1:0", "--to", `127.0.0.1:${to}`];
-  const child = spawn(
-    process.execPath,
-    [...RUNTIME, "src/cli/main.ts", "proxy", ...args, "--upstream-protocol", protocol],
-    {
-      cwd: ROOT,
-      stdio: ["ignore", "ignore", "pipe"],
-      env: { ...process.env, NO_COLOR: "1", NODE_COMPILE_CACHE: COMPILE_CACHE ?? "" },
-    },
-  );
-  let err = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
-  const ended = once(child, "close");
-  try {
-    const port = await eventually("the proxy serves", () => {
-      const found = /ready listen=127\.0\.0\.1:(\d+)/.exec(err)?.[1];
-      if (found === undefined) throw new Error(err);
-      return Number(found);
-    });
-    await use(port);
-    assert.not.match(err, "defect");
-  } finally {
-    process.kill(child.pid!, "SIGKILL");
-    await ended;
-  }
-}
-
 async function h2spec(port: number, args: readonly string[]): Promise<string> {
   const child = spawn(H2SPEC, ["-h", "127.0.0.1", "-p", String(port), "-o", "5", ...args], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -107,7 +71,7 @@ for (const [version, protocol] of [[1, "http1"], [2, "http2"]] as const) {
     async () => {
       const app = await application(version);
       try {
-        await withProxy(app.port, protocol, async (port) => {
+        await withProxy(app.port, protocol, async ({ port }) => {
           for (const [args, cases] of [[[], 145], [["-S"], 146]] as const) {
             const out = await h2spec(port, args);
             const failures = out.slice(Math.max(0, out.indexOf("Failures:")));

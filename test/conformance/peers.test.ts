@@ -132,9 +132,11 @@ test("node:http2 gets through the proxy what HTTP/1 gets without it", async () =
       );
       if (body.length > 0) stream.end(body);
       const pieces: Uint8Array[] = [];
-      const [head] = await once(stream, "response") as [http2.IncomingHttpHeaders];
       stream.on("data", (piece: Uint8Array) => pieces.push(piece));
-      await once(stream, "end");
+      const [[head]] = await Promise.all([
+        once(stream, "response") as Promise<[http2.IncomingHttpHeaders]>,
+        once(stream, "end"),
+      ]);
       assert.is(head[":status"], 200);
       assert.is(head["x-method"], method);
       assert.is(head["x-sha"], sha(body));
