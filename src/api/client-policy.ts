@@ -139,7 +139,7 @@ function backendToWire(policy: ClientPolicy): Backend | null {
  * The policy of a message.
  *
  * Raises a `WireError` for what breaks the reference's rules of validity, and for what would be
- * carried out wrongly here: query matches, filters of one of several backends. gRPC is read as HTTP, TLS as opaque.
+ * carried out wrongly here: filters of one of several backends. gRPC is read as HTTP, TLS as opaque.
  */
 export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
   const origin = policyOrigin(wire);

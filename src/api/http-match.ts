@@ -5,10 +5,13 @@ import type { RequestMatch } from "../model/route.ts";
 import type { GrpcRouteMatch } from "./gen/grpc_route_pb.ts";
 import {
   type HeaderMatch,
+  HeaderMatchSchema,
   type HostMatch,
   type HttpRouteMatch,
   HttpRouteMatchSchema,
   PathMatchSchema,
+  type QueryParamMatch,
+  QueryParamMatchSchema,
 } from "./gen/http_route_pb.ts";
 import { methodFromWire, methodToWire } from "./http-method.ts";
 import { regexSource } from "./regex.ts";
@@ -21,7 +24,7 @@ export const MATCH_ALL: RequestMatch = { kind: "path-prefix", prefix: "/" };
 /** Rank of a match that takes the whole path: before a prefix of any length. */
 const WHOLE_PATH = 1e9;
 
-/** Only what one HTTPRoute match can say: a path, headers, a method, all of which must hold. */
+/** Only what one HTTPRoute match can say: path, headers, query and method, all of which must hold. */
 export function httpMatchToWire(match: RequestMatch): HttpRouteMatch {
   const out = create(HttpRouteMatchSchema);
   for (const part of match.kind === "all" ? match.of : [match]) {
@@ -36,6 +39,22 @@ export function httpMatchToWire(match: RequestMatch): HttpRouteMatch {
         out.path = create(PathMatchSchema, {
           kind: { case: "regex", value: regexSource(part.regex) },
         });
+        break;
+      case "header":
+        out.headers.push(create(HeaderMatchSchema, {
+          name: part.name,
+          value: part.regex === null
+            ? { case: "exact", value: Uint8Array.from(part.exact ?? "", (c) => c.charCodeAt(0)) }
+            : { case: "regex", value: regexSource(part.regex) },
+        }));
+        break;
+      case "query":
+        out.queryParams.push(create(QueryParamMatchSchema, {
+          name: part.name,
+          value: part.regex === null
+            ? { case: "exact", value: part.exact ?? "" }
+            : { case: "regex", value: regexSource(part.regex) },
+        }));
         break;
       case "method":
         out.method = methodToWire(part.method);
@@ -54,7 +73,7 @@ export interface RankedMatch {
 }
 
 /**
- * Compares ranks: host, path, headers, method.
+ * Compares ranks: host, path, headers, query, method.
  *
  * Precedence is by matched length. An exact path or a regular expression matches all of the path, so
  * that it comes before every prefix; the reference takes a prefix that happens to be the whole path as
@@ -69,9 +88,6 @@ export function compareRanks(a: readonly number[], b: readonly number[]): number
 }
 
 export function httpMatchFromWire(wire: HttpRouteMatch, field: string): RankedMatch {
-  if (wire.queryParams.length > 0) {
-    throw new WireError(`${field}.query_params`, "is not supported");
-  }
   const parts: RequestMatch[] = [];
   const path = wire.path?.kind;
   let pathRank = 0;
@@ -90,10 +106,12 @@ export function httpMatchFromWire(wire: HttpRouteMatch, field: string): RankedMa
       break;
   }
   wire.headers.forEach((h, i) => parts.push(headerFromWire(h, `${field}.headers[${i}]`)));
+  wire.queryParams.forEach((q, i) => parts.push(queryFromWire(q, `${field}.query_params[${i}]`)));
   if (wire.method !== undefined) {
     parts.push({ kind: "method", method: methodFromWire(wire.method, `${field}.method`) });
   }
-  const rank = [pathRank, -wire.headers.length, wire.method === undefined ? 0 : -1];
+  const method = wire.method === undefined ? 0 : -1;
+  const rank = [pathRank, -wire.headers.length, -wire.queryParams.length, method];
   return {
     match: parts.length === 1 ? parts[0] as RequestMatch : { kind: "all", of: parts },
     rank,
@@ -142,6 +160,26 @@ function headerFromWire(wire: HeaderMatch, field: string): RequestMatch {
         name,
         exact: null,
         regex: regexFromWire(wire.value.value, `${field}.regex`),
+      };
+    default:
+      throw new WireError(field, "has no value to compare with");
+  }
+}
+
+function queryFromWire(wire: QueryParamMatch, field: string): RequestMatch {
+  const { name, value } = wire;
+  if (name === "" || name.length > 1024) {
+    throw new WireError(`${field}.name`, `${shown(name)} is not a parameter's name`);
+  }
+  switch (value.case) {
+    case "exact":
+      return { kind: "query", name, exact: value.value, regex: null };
+    case "regex":
+      return {
+        kind: "query",
+        name,
+        exact: null,
+        regex: regexFromWire(value.value, `${field}.regex`),
       };
     default:
       throw new WireError(field, "has no value to compare with");

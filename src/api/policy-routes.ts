@@ -87,7 +87,7 @@ export function routesOf<Rule extends FlatRule, More extends object>(
       : rule.hosts.map((h, i) => hostMatchFromWire(h, `${rule.field}.hosts[${i}]`));
     // A rule without matches holds for every request.
     const matches = rule.matches.length === 0
-      ? [{ match: MATCH_ALL, rank: [-1, 0, 0] }]
+      ? [{ match: MATCH_ALL, rank: [-1, 0, 0, 0] }]
       : rule.matches;
     for (const host of hosts) {
       for (const { match, rank } of matches) {

@@ -14,7 +14,8 @@ export type RequestMatch =
   | { readonly kind: "path-prefix"; readonly prefix: string }
   | { readonly kind: "method"; readonly method: string }
   | {
-    readonly kind: "header";
+    /** `query`: the first parameter of that name, decoded. */
+    readonly kind: "header" | "query";
     readonly name: string;
     readonly exact: string | null;
     readonly regex: RegExp | null;
@@ -151,8 +152,11 @@ export function matches(match: RequestMatch, request: RequestView): boolean {
       return !matches(match.of, request);
     case "method":
       return match.method === request.method;
-    case "header": {
-      const value = request.header(match.name);
+    case "header":
+    case "query": {
+      const value = match.kind === "header"
+        ? request.header(match.name)
+        : queryValue(request.path, match.name);
       if (value === null) return false;
       return match.exact !== null ? value === match.exact : match.regex?.test(value) ?? false;
     }
@@ -166,6 +170,11 @@ export function matches(match: RequestMatch, request: RequestView): boolean {
         (path.length === prefix.length || path[prefix.length] === "/");
     }
   }
+}
+
+function queryValue(path: string, name: string): string | null {
+  const cut = path.indexOf("?");
+  return cut < 0 ? null : new URLSearchParams(path.slice(cut + 1)).get(name);
 }
 
 /** Whether a status counts as a failure: the route's classes first, then 5xx. */

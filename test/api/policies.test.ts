@@ -323,6 +323,30 @@ test("routes of a policy come in order of precedence, one for each match", () =>
   assert.is(first("/a", { host: "shop" }), "exact");
 });
 
+test("headers and query parameters of a match come back from the wire, and decide", () => {
+  const match = {
+    kind: "all" as const,
+    of: [
+      { kind: "path-prefix" as const, prefix: "/a" },
+      { kind: "header" as const, name: "x-a", exact: "\xe9", regex: null },
+      { kind: "query" as const, name: "q", exact: "a b", regex: null },
+      { kind: "query" as const, name: "n", exact: null, regex: compileRegex("[0-9]+") },
+    ],
+  };
+  const [read] = clientPolicyFromWire(
+    outbound({ ...POLICY, routes: [{ ...POLICY.routes[0]!, match }] }),
+  ).routes;
+  assert.equal(read?.match, match);
+  const holds = (path: string, header = "\xe9") =>
+    matches(read!.match, { method: "GET", path, header: () => header });
+  assert.ok(holds("/a?q=a+b&n=12"));
+  assert.ok(holds("/a/b?x=1&n=12&q=a%20b&q=c"));
+  for (const no of ["/a", "/a?q=a+b", "/a?q=c&q=a+b&n=12", "/a?q=a+b&n=12x", "/b?q=a+b&n=12"]) {
+    assert.not(holds(no), no);
+  }
+  assert.not(holds("/a?q=a+b&n=12", "e"));
+});
+
 test("a client policy that would be carried out wrongly is refused by field", () => {
   const cases: [string, (p: ReturnType<typeof outbound>) => void][] = [
     ["metadata", (p) => p.metadata = undefined],
