@@ -16,6 +16,7 @@ import {
 } from "../../core/filter.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { filterBodies } from "./body-filters.ts";
+import { asClientSpeaks } from "./grpc-reply.ts";
 import { replyLocally } from "./local-reply.ts";
 import { Paused, type Proceed } from "./paused.ts";
 import { NOTHING_MORE } from "./sinks.ts";
@@ -29,7 +30,7 @@ export function requestFilters(callouts: Callouts | null, inner: HttpService): H
       const hasBodies = (x.chain.hooks & HOOK_BODIES) !== 0;
       return hasBodies ? filterBodies(x, reply, inner) : inner(x, reply);
     }
-    if (x.local !== null) replyLocally(x.local, reply);
+    if (x.local !== null) replyLocally(asClientSpeaks(x, x.local), reply);
     else reply.fail(new MeshError("filter", x.filterError));
     return NOTHING_MORE;
   };

@@ -7,6 +7,7 @@ import { type BodyNeed, type BodyPiece, CONTINUE, type Verdict } from "../../cor
 import { ResponseHead } from "../../core/head.ts";
 import { CHUNKED } from "../http1/codes.ts";
 import { Held, HOLDING, NO_BYTES, OVER, PASSING, PIECE_BYTES } from "./held-body.ts";
+import { asClientSpeaks } from "./grpc-reply.ts";
 import { replyLocally } from "./local-reply.ts";
 
 /** The sink of the client's body; `begin` comes first. */
@@ -130,8 +131,10 @@ export class RequestBody implements Sink {
     this.#state = OVER;
     const why = new MeshError("filter", this.#x.filterError);
     this.#next?.abort(why);
-    if (this.#x.local !== null && this.#next === null) replyLocally(this.#x.local, this.#reply);
-    else if (this.#x.status === 0) this.#reply.fail(why);
+    const { local } = this.#x;
+    if (local !== null && this.#next === null) {
+      replyLocally(asClientSpeaks(this.#x, local), this.#reply);
+    } else if (this.#x.status === 0) this.#reply.fail(why);
     else this.#reply.abort(why);
     return false;
   }
