@@ -14,7 +14,13 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
-import { type FilterChain, HOOK_TRAILERS, NO_FILTERS } from "../../../src/core/filter.ts";
+import {
+  type FilterChain,
+  HOOK_REQUEST,
+  HOOK_TRAILERS,
+  NO_FILTERS,
+  REPLY,
+} from "../../../src/core/filter.ts";
 import { headerName } from "../../../src/core/head.ts";
 import type { SocketAddr } from "../../../src/core/addr.ts";
 import { eventually } from "../../mesh/support/waiting.ts";
@@ -221,6 +227,30 @@ test("gRPC: a filter sees the trailers and may change them", async () => {
     assert.is(trailer, "changed");
   }
   assert.equal(seen, ["0", "0"]);
+});
+
+test("what a filter answers to a call has a code, a text and its headers", async () => {
+  const { addr } = proxies.get("outbound")!;
+  const chain: FilterChain = {
+    ...NO_FILTERS,
+    hooks: HOOK_REQUEST,
+    requestHead(x) {
+      x.local = { status: 429, headers: [["retry-after", "1"]], body: "Too many requests\n" };
+      return REPLY;
+    },
+  };
+  for (const inbound of [false, true]) {
+    proxies.set(`limited ${inbound}`, await netProxy({ to: [addr], chain, inbound }));
+    try {
+      await grpc(`limited ${inbound}`).unary({ text: "a" });
+      assert.unreachable("the call was answered");
+    } catch (e) {
+      const { code, rawMessage, metadata } = ConnectError.from(e);
+      assert.is(code, Code.ResourceExhausted);
+      assert.is(rawMessage, "Too many requests");
+      assert.is(metadata.get("retry-after"), "1");
+    }
+  }
 });
 
 for (
