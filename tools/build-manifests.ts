@@ -6,6 +6,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
+import { chart } from "./build-chart.ts";
 import { crds } from "../src/install/crds.ts";
 import { cniObjects } from "../src/install/cni.ts";
 import { CREATED_BY } from "../src/install/meta.ts";
@@ -62,6 +63,7 @@ export function manifests(): Readonly<Record<string, string>> {
     "cni/cni.yaml": head("The CNI plugin.") + toYaml(cniObjects(DEFAULT_VALUES)),
     "cni/kustomization.yaml": kustomization(["cni.yaml"]),
     "kustomization.yaml": kustomization(["crds", "control-plane"]),
+    ...chart(),
   };
 }
 

@@ -116,8 +116,8 @@ export function proxyEnv(v: InjectorValues, place: ProxyPlace): EnvVar[] {
     text(l5d("POLICY_SVC_NAME"), id("linkerd-destination")),
     given(l5d("ACCESS_LOG"), proxy.accessLog),
     given(l5d("SHUTDOWN_GRACE_PERIOD"), proxy.shutdownGracePeriod),
-    // what only we read, and only where it is not what we would take anyway
-    domain === "cluster.local" ? null : text("TULLE_PROXY_CLUSTER_DOMAIN", domain),
+    // read by our proxy only
+    text("TULLE_PROXY_CLUSTER_DOMAIN", domain),
     ...proxy.additionalEnv,
   ];
   return variables.filter((variable) => variable !== null);
