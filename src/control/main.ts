@@ -4,7 +4,6 @@
 import { formatSocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { createLogger, type Logger } from "../core/log.ts";
-import type { SignatureCheck } from "../core/signature.ts";
 import { Destination } from "../api/gen/destination_pb.ts";
 import { Identity } from "../api/gen/identity_pb.ts";
 import { InboundServerPolicies } from "../api/gen/inbound_pb.ts";
@@ -20,7 +19,8 @@ import { exit, onStopSignal, SYSTEM_CLOCK, writeErrorLine } from "../runtime/pro
 import { commandLine, writeLine } from "../runtime/stdio.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
 import { SourceMap, withPositions } from "../../wasm/host/source-map.ts";
-import { type FilterKey, readPublicKeys, requireSignature } from "../../wasm/host/signature.ts";
+import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
+import { type FilterKey, readPublicKeys } from "../../wasm/host/signature.ts";
 import { createAdminApp } from "./admin/app.ts";
 import { type Assets, loadAssets } from "./admin/assets.ts";
 import { Live } from "./admin/live.ts";
@@ -101,12 +101,20 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       : kube === null
       ? await openFolderReviewer(stateDir, clock)
       : tokenReviewer(kube);
+    const { filterKeys: keyFolder = null } = flags;
+    let recheck = () => {};
+    const keys = keyFolder === null ? null : await openFreshKeys({
+      read: () => readKeyFolder(files, keyFolder),
+      log: log.with("filters"),
+      refused: () => counters.refused("key"),
+      changed: () => recheck(),
+    });
     const registry = await FilterRegistry.open({
       cluster,
       files,
       stateDir,
       inspector: createInspector(),
-      signatures: await signatureCheck(files, flags.filterKeys ?? null),
+      signatures: keys?.check ?? null,
       readMap: (text, place) => {
         const map = SourceMap.parse(text, place);
         return (reason) => withPositions(reason, map);
@@ -117,6 +125,10 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       onChange: changes.tell,
     });
     ends.push(() => registry.close());
+    recheck = () => registry.recheck();
+    if (keys !== null && keyFolder !== null) {
+      ends.push(files.watch(files.resolve(".", keyFolder), () => void keys.refresh()));
+    }
     const source = openSource(flags, kube, {
       cluster,
       clock,
@@ -273,11 +285,7 @@ async function openTrust(
 }
 
 /** By the keys of a folder. Rejects for a folder without any, and for a key that cannot be read. */
-async function signatureCheck(
-  files: FileSystem,
-  folder: string | null,
-): Promise<SignatureCheck | null> {
-  if (folder === null) return null;
+async function readKeyFolder(files: FileSystem, folder: string): Promise<readonly FilterKey[]> {
   const { files: found } = await files.tree(folder).catch((e: unknown) => {
     throw new Error(`--filter-keys ${folder}: ${errorText(e)}`);
   });
@@ -291,7 +299,7 @@ async function signatureCheck(
     }
   }
   if (keys.length === 0) throw new Error(`--filter-keys ${folder} has no *.pub or *.pem`);
-  return requireSignature(keys);
+  return keys;
 }
 
 /** The page's files. Without them everything else is still served. */

@@ -5,9 +5,11 @@ import { delay } from "../core/clock.ts";
 import { formatSocketAddr } from "../core/addr.ts";
 import { errorText } from "../core/errors.ts";
 import { createLogger, type Logger, type LogThreshold } from "../core/log.ts";
+import type { SignatureCheck } from "../core/signature.ts";
 import type { Watch } from "../core/watch.ts";
 import { readCarriedModule } from "../runtime/carried-modules.ts";
 import { readEnv } from "../runtime/env.ts";
+import { readBounded } from "../runtime/files.ts";
 import { createGrpcClient } from "../runtime/grpc-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
 import { moduleDir } from "../runtime/module-cache.ts";
@@ -20,7 +22,8 @@ import {
 } from "../runtime/process.ts";
 import { openSecrets } from "../runtime/secrets.ts";
 import { availableCpus } from "../runtime/workers.ts";
-import { signatureCheck } from "../../wasm/host/signature.ts";
+import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
+import { readPublicKeys, signatureCheck } from "../../wasm/host/signature.ts";
 import { createProxyAdmin } from "./admin.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { workerCount } from "./config/cores.ts";
@@ -38,6 +41,8 @@ export { runStatic } from "./static.ts";
 
 /** How long the policies of the configured ports are waited for before they are served. */
 const PORTS_MS = 2_000;
+/** Of a file with keys. */
+const MAX_KEY_FILE = 64 * 1024;
 
 /** Runs a proxy that is configured by `env`, its `LINKERD2_PROXY_*`. Resolves when it has drained. */
 export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> {
@@ -67,7 +72,9 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
     (typeof clients)[0],
     (typeof clients)[0],
   ];
-  const signatures = await signatureCheck(config.filterKeys).catch((e: unknown) => {
+  const signatures = await filterKeys(config.filterKeys, log, () => {
+    thread.metrics.count(thread.metrics.filterKeysRefused, {});
+  }).catch((e: unknown) => {
     throw new ConfigError([`TULLE_PROXY_FILTER_KEYS: ${errorText(e)}`]);
   });
   const keeper = keepCredentials({
@@ -162,6 +169,20 @@ async function standardModules(log: Logger): Promise<StandardModules> {
     }
   });
   return Object.fromEntries(await Promise.all(read));
+}
+
+/** By keys that stay, or by those of a file, which is read again before a module is fetched. */
+async function filterKeys(
+  from: string | null,
+  log: Logger,
+  refused: () => void,
+): Promise<SignatureCheck | null> {
+  if (from === null || !from.startsWith("/")) return await signatureCheck(from);
+  const read = async () => {
+    const text = new TextDecoder().decode(await readBounded(from, MAX_KEY_FILE));
+    return await readPublicKeys(text);
+  };
+  return (await openFreshKeys({ read, log: log.with("filter"), refused })).check;
 }
 
 async function firstCertificate(credentials: Watch<Credentials | null>): Promise<void> {

@@ -129,6 +129,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Worker threads that ended and were started again",
   );
+  readonly filterKeysRefused = this.#family(
+    "filter_host_keys_refused_total",
+    "counter",
+    "Times that the keys of filters could not be read anew",
+  );
   /** Connections between proxies, accepted or made; what is local to the pod does not count. */
   mtlsConnections = 0;
   plaintextConnections = 0;

@@ -1,7 +1,9 @@
 import { createPrivateKey, createPublicKey, verify } from "node:crypto";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { type Logger, SILENT } from "../../src/core/log.ts";
 import { parseSignature, signatureText } from "../../src/core/signature.ts";
+import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
 import {
   generateKeys,
   readPrivateKey,
@@ -119,6 +121,39 @@ test("parseSignature() reads what signatureText() writes, and nothing else", asy
   for (const text of ["", "AAAA", "?".repeat(88), signatureText(signature).slice(4)]) {
     assert.throws(() => parseSignature(text), /not 64 bytes as base64/);
   }
+});
+
+test("keys that are read anew are in force at once; what cannot be read leaves those before", async () => {
+  const [one, two] = [await generateKeys(), await generateKeys()];
+  let text = one.publicPem;
+  let refused = 0;
+  let changed = 0;
+  const said: string[] = [];
+  const say = (line: string) => void said.push(line);
+  const log: Logger = { ...SILENT, info: say, warn: say, with: () => log };
+  const keys = await openFreshKeys({
+    read: () => readPublicKeys(text),
+    log,
+    refused: () => refused++,
+    changed: () => changed++,
+  });
+  const sha256 = "ab".repeat(32);
+  const by = async ({ privatePem }: typeof one) =>
+    await signModule(await readPrivateKey(privatePem), sha256);
+  const takes = async (signer: typeof one) =>
+    await keys.check(sha256, await by(signer)).then(() => true, () => false);
+  assert.equal([await takes(one), await takes(two)], [true, false]);
+  text = two.publicPem;
+  assert.equal([await takes(one), await takes(two), changed], [false, true, 1]);
+  text = "no key\n";
+  assert.equal([await takes(one), await takes(two)], [false, true]);
+  assert.equal([refused, changed], [2, 1]);
+  assert.is(said.filter((line) => line.includes("those before stay")).length, 1, "said once");
+  text = one.publicPem + two.publicPem;
+  await keys.refresh();
+  assert.equal([await takes(one), await takes(two), changed], [true, true, 2]);
+  await openFreshKeys({ read: () => readPublicKeys("none\n"), log, refused: () => {} })
+    .then(() => assert.unreachable(), (e: Error) => assert.match(e.message, /neither in a PEM/));
 });
 
 test.run();

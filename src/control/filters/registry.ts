@@ -94,6 +94,11 @@ export class FilterRegistry implements FilterSource {
     } while (seen !== this.#work);
   }
 
+  /** Verifies everything anew: the keys changed. What is refused now leaves the build before. */
+  recheck(): void {
+    for (const e of this.#entries.values()) void this.#enqueue(() => this.#configured(e));
+  }
+
   close(): void {
     this.#closed = true;
     this.#endCluster();
@@ -379,12 +384,8 @@ export class FilterRegistry implements FilterSource {
   }
 
   #digestsInUse(): ReadonlySet<string> {
-    const used = new Set<string>();
-    for (const entry of this.#entries.values()) {
-      used.add(entry.row.sha256);
-      for (const build of entry.builds) used.add(build.sha256);
-    }
-    return used;
+    const of = ({ row, builds }: Entry) => [row.sha256, ...builds.map((b) => b.sha256)];
+    return new Set([...this.#entries.values()].flatMap(of));
   }
 
   #enqueue<T>(work: () => Promise<T>): Promise<T> {

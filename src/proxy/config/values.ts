@@ -77,6 +77,7 @@ export function parsePath(text: string): string {
 
 /** Only the frame is looked at here; the keys are parsed where they are used. */
 export function parseKeys(text: string): string {
+  if (text.startsWith("/") && !text.includes("\n")) return text; // a file with them
   if (text.includes("PRIVATE KEY")) throw new Error("holds a private key");
   const isPem = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/.test(text);
   if (!isPem && !/^\s*[A-Za-z0-9+/]{43}=\s*$/m.test(text)) throw new Error("holds no public key");

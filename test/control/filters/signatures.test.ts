@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type ModuleInfo, type ModuleInspector } from "../../../src/core/filter.ts";
+import { FilterRefused, type ModuleInfo, type ModuleInspector } from "../../../src/core/filter.ts";
 import { signatureText } from "../../../src/core/signature.ts";
 import {
   generateKeys,
@@ -100,6 +100,23 @@ test("without keys a signature is passed on to the proxies, and a damaged one is
   assert.is(files.registry.refs(WEB, null)[0]?.signature, undefined);
   assert.ok(files.lines.some((l) => /retry\.wasm\.sig is not read: it is not 64 bytes/.test(l)));
   files.registry.close();
+});
+
+test("other keys are a reason to look at every filter anew; what is refused leaves the old build", async () => {
+  let trusts = false;
+  const { registry, serves } = await setUp({
+    signatures: () => trusts ? Promise.resolve() : Promise.reject(new FilterRefused("not trusted")),
+  });
+  assert.match(registry.states()[0]?.reason ?? "", /not trusted/);
+  trusts = true;
+  registry.recheck();
+  await registry.settled();
+  assert.equal([serves(), registry.states()[0]?.state], [[SHA1], "serving"]);
+  trusts = false;
+  registry.recheck();
+  await registry.settled();
+  assert.equal(serves(), [SHA1]);
+  assert.match(registry.states()[0]?.reason ?? "", /not trusted/);
 });
 
 test.run();
