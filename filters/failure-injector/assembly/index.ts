@@ -17,7 +17,10 @@ const grpcStatus = config.int("grpcStatus", -1, -1, 16);
 const message = config.text("message", "");
 const ratio = config.number("ratio", 1, 0, 1);
 
-const injected = counter({ name: "failures_injected_total", help: "Requests answered with a failure" });
+const injected = counter({
+  name: "failures_injected_total",
+  help: "Requests answered with a failure",
+});
 
 export function onRequest(): Action {
   if (ratio < 1 && random() >= ratio) return CONTINUE;

@@ -8,8 +8,8 @@ import {
   copy,
   counter,
   is,
-  length,
   lend,
+  length,
   reply,
   replyHeader,
   request,
@@ -40,7 +40,9 @@ export function configure(): void {
 }
 
 export function onRequest(): Action {
-  if (length(request.path()) > MAX_PATH) return reply(414, "The path is too long to be redirected\n");
+  if (length(request.path()) > MAX_PATH) {
+    return reply(414, "The path is too long to be redirected\n");
+  }
   const authority = copy(request.authority());
   const path = copy(request.path());
   const wanted = length(scheme) > 0 ? copy(scheme) : "http";

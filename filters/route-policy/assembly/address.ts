@@ -32,7 +32,9 @@ export function networkOf(written: Text, at: i32, to: i32): Address | null {
   let slash = at;
   while (slash < to && byteAt(written, slash) != 0x2f) slash++;
   const network = new Address();
-  for (let i = at; i < slash; i++) if (byteAt(written, i) == 0x3a) return v6(written, at, slash, to, network);
+  for (let i = at; i < slash; i++) {
+    if (byteAt(written, i) == 0x3a) return v6(written, at, slash, to, network);
+  }
   network.isV4 = true;
   if (!v4(written, at, slash, network, 12)) return null;
   return withBits(written, slash, to, network, 32);

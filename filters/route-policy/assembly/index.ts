@@ -16,7 +16,7 @@ import {
   reply,
   Text,
 } from "@tulle/filter";
-import { addressOf, Address, inNetwork, networkOf } from "./address";
+import { Address, addressOf, inNetwork, networkOf } from "./address";
 
 const allow = config.list("allow", 256);
 const deny = config.list("deny", 256);

@@ -1,6 +1,14 @@
 // Timeout: how long a request may take, and each attempt of it; a gRPC client's own deadline, too.
 
-import { Action, byteAt, config, CONTINUE, length, request, setAttemptTimeout } from "@tulle/filter";
+import {
+  Action,
+  byteAt,
+  config,
+  CONTINUE,
+  length,
+  request,
+  setAttemptTimeout,
+} from "@tulle/filter";
 
 const requestMs = config.int("requestMs", 0, 0, 3600000);
 const attemptMs = config.int("attemptMs", 0, 0, 3600000);
