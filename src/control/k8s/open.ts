@@ -6,12 +6,13 @@ import { type KubeApi, kubeApi, type KubeHttp } from "./api.ts";
 import { type CredentialHost, credentialsOf } from "./credentials.ts";
 import { type ClusterAccess, inCluster, readKubeconfig } from "./kubeconfig.ts";
 
-/** Variables that say where the API server is. */
+/** Variables that say where the API server is, and in which pod we are. */
 export const KUBE_ENV = [
   "KUBERNETES_SERVICE_HOST",
   "KUBERNETES_SERVICE_PORT",
   "KUBECONFIG",
   "HOME",
+  "HOSTNAME",
 ] as const;
 
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
