@@ -21,6 +21,7 @@ import {
   uninstallCommand,
   upgradeCommand,
 } from "./install.ts";
+import { networkValidatorCommand } from "./network-validator.ts";
 import { proxyCommand } from "./proxy.ts";
 import { nearest } from "./suggest.ts";
 import { processTerminal } from "./terminal.ts";
@@ -31,6 +32,7 @@ export const COMMANDS: readonly Entry[] = [
   filterCommands,
   proxyCommand,
   initCommand,
+  networkValidatorCommand,
   installCommand,
   upgradeCommand,
   uninstallCommand,

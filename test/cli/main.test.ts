@@ -46,6 +46,7 @@ test("tulle --help lists every command that exists", async () => {
     "filter",
     "proxy",
     "init",
+    "network-validator",
     "install",
     "upgrade",
     "uninstall",

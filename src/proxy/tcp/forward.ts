@@ -47,7 +47,8 @@ export class Forward implements Core {
         if (this.#spoke !== null) {
           this.#driver.pause(far);
           this.#tellSpoke();
-          return 0;
+          // Released meanwhile: the bytes go on now, since nothing would feed them again.
+          if (this.#lost !== null || this.#over) return 0;
         }
         if (!this.#driver.send(this.#near, buf, from, to)) this.#driver.pause(this.#far);
         return to - from;

@@ -1,0 +1,41 @@
+// The applications of the tests in namespaces, which know of no proxy: `serve PORT…` answers HTTP, and
+// with 5432 speaks first; `get IP PORT` asks once and prints what came, or why nothing did.
+
+import http from "node:http";
+import net from "node:net";
+import process from "node:process";
+
+const [what = "", ...args] = process.argv.slice(2);
+
+if (what === "serve") {
+  for (const port of args.map(Number)) {
+    const server = port === 5432
+      ? net.createServer((socket) => {
+        socket.on("error", () => {});
+        socket.write("server first\n");
+      })
+      : http.createServer((_, response) => response.end(`port ${port}`));
+    await new Promise<void>((resolve) => server.listen(port, "::", resolve));
+  }
+  process.stdout.write("ready\n");
+} else {
+  const [ip = "", port = "0"] = args;
+  const socket = net.connect(Number(port), ip);
+  const timer = setTimeout(() => done("timeout"), 10_000);
+  let text = "";
+  const done = (line: string) => {
+    clearTimeout(timer);
+    process.stdout.write(line + "\n");
+    socket.destroy();
+  };
+  socket.setEncoding("utf8");
+  socket.on("data", (more: string) => {
+    text += more;
+    if (port === "5432" && text.endsWith("\n")) done(text.trim());
+  });
+  socket.on("error", (e: Error & { code?: string }) => done(e.code ?? e.message));
+  socket.on("end", () => done(text.split("\r\n\r\n").at(-1)?.trim() ?? ""));
+  if (port !== "5432") {
+    socket.write(`GET / HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n`);
+  }
+}
