@@ -4,16 +4,13 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { FilterRef } from "../../src/core/filter.ts";
 import { clientPolicyFromWire, clientPolicyToWire } from "../../src/api/client-policy.ts";
 import { DestinationProfileSchema, RequestMatchSchema } from "../../src/api/gen/destination_pb.ts";
-import { ServerSchema } from "../../src/api/gen/inbound_pb.ts";
 import { HttpRouteSchema, OutboundPolicySchema } from "../../src/api/gen/outbound_pb.ts";
 import { HostMatchSchema, HttpRouteMatchSchema } from "../../src/api/gen/http_route_pb.ts";
 import { MATCH_ALL } from "../../src/api/http-match.ts";
 import { defaultOrigin } from "../../src/api/origin.ts";
 import { profileFromWire, profileToWire } from "../../src/api/profile.ts";
 import { compileRegex } from "../../src/api/regex.ts";
-import { serverPolicyFromWire, serverPolicyToWire } from "../../src/api/server-policy.ts";
 import type { WireError } from "../../src/api/wire-error.ts";
-import type { ServerPolicy } from "../../src/model/policy.ts";
 import type { ClientPolicy, Profile } from "../../src/model/profile.ts";
 import {
   DEFAULT_RETRY_BUDGET,
@@ -376,80 +373,6 @@ test("a client policy that would be carried out wrongly is refused by field", ()
     spoil(wire);
     try {
       clientPolicyFromWire(wire);
-      assert.unreachable(name);
-    } catch (e) {
-      assert.is((e as WireError).field, name);
-    }
-  }
-});
-
-const SERVER: ServerPolicy = {
-  origin: { group: "policy.linkerd.io", kind: "server", namespace: "", name: "web", port: 0 },
-  protocol: "http1",
-  detectMs: 0,
-  authorizations: [
-    {
-      origin: {
-        group: "policy.linkerd.io",
-        kind: "authorizationpolicy",
-        namespace: "shop",
-        name: "from-load",
-        port: 0,
-      },
-      networks: [{ cidr: "0.0.0.0/0", except: ["10.1.0.0/16"] }, { cidr: "::/0", except: [] }],
-      authentication: { kind: "identities", names: ["a.b"], suffixes: ["", "shop.x"] },
-    },
-    {
-      origin: defaultOrigin("all-unauthenticated"),
-      networks: [{ cidr: "10.0.0.0/8", except: [] }],
-      authentication: { kind: "unauthenticated" },
-    },
-    {
-      origin: defaultOrigin("tls"),
-      networks: [{ cidr: "10.0.0.0/8", except: [] }],
-      authentication: { kind: "mesh-tls-unauthenticated" },
-    },
-  ],
-  routes: [{ ...POLICY.routes[0]!, name: "default", filters: [] }],
-  filters: [FILTER],
-};
-
-const inbound = (policy: ServerPolicy) =>
-  fromBinary(ServerSchema, toBinary(ServerSchema, serverPolicyToWire(policy)));
-
-test("a server policy comes back from the wire as it was", () => {
-  for (
-    const policy of [
-      SERVER,
-      { ...SERVER, protocol: "detect", detectMs: 10_000 } as const,
-      { ...SERVER, protocol: "opaque", routes: [] } as const,
-      { ...SERVER, protocol: "tls", routes: [] } as const,
-      { ...SERVER, origin: defaultOrigin("deny"), authorizations: [] },
-    ]
-  ) assert.equal(serverPolicyFromWire(inbound(policy)), policy);
-  assert.equal(
-    serverPolicyFromWire(inbound({ ...SERVER, routes: [] })).routes.map((r) => r.name),
-    ["default"],
-  );
-});
-
-test("a server policy that cannot be converted is refused by field", () => {
-  const cases: [string, (p: ReturnType<typeof inbound>) => void][] = [
-    ["protocol", (p) => p.protocol = undefined],
-    ["labels", (p) => p.labels = {}],
-    ["authorizations[0].networks", (p) => p.authorizations[0]!.networks = []],
-    ["authorizations[0].authentication", (p) => p.authorizations[0]!.authentication = undefined],
-    [
-      "authorizations[0].authentication.permit",
-      (p) => p.authorizations[0]!.authentication!.permit = { case: undefined },
-    ],
-    ["filter_chain.filters[0].module.sha256", (p) => p.filterChain!.filters[0]!.module = undefined],
-  ];
-  for (const [name, spoil] of cases) {
-    const wire = inbound(SERVER);
-    spoil(wire);
-    try {
-      serverPolicyFromWire(wire);
       assert.unreachable(name);
     } catch (e) {
       assert.is((e as WireError).field, name);
