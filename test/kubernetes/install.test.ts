@@ -17,6 +17,8 @@ import {
 import { testUnless } from "../support/skip.ts";
 import { sha256Text, withCertificates } from "../../src/cli/install-certificates.ts";
 import { parseInjectorFlags } from "../../src/control/injector/flags.ts";
+import { parseControlFlags } from "../../src/control/flags.ts";
+import { startControl } from "../../src/control/main.ts";
 import { startInjector } from "../../src/control/injector/main.ts";
 import { createLogger } from "../../src/core/log.ts";
 import { cniObjects } from "../../src/install/cni.ts";
@@ -280,5 +282,92 @@ testUnless(
     }
   },
 );
+
+for (const name of ["identity", "destination"]) {
+  testUnless(missing, test, `the ${name} service runs with its own account's rights`, async () => {
+    const dir = await mkdtemp(join(tmpdir(), `tulle-${name}-`));
+    const put = async (file: string, text: string) => {
+      await writeFile(join(dir, file), text);
+      return join(dir, file);
+    };
+    const { json } = await api.call(
+      "POST",
+      `/api/v1/namespaces/linkerd/serviceaccounts/linkerd-${name}/token`,
+      {
+        apiVersion: "authentication.k8s.io/v1",
+        kind: "TokenRequest",
+        spec: { expirationSeconds: 3600 },
+      },
+    );
+    const { token } = json.status;
+    const kubeconfig = await put(
+      "kubeconfig",
+      JSON.stringify({
+        apiVersion: "v1",
+        kind: "Config",
+        "current-context": "c",
+        contexts: [{ name: "c", context: { cluster: "k", user: "u" } }],
+        clusters: [{
+          name: "k",
+          cluster: { server: api.url, "certificate-authority-data": btoa(api.ca) },
+        }],
+        users: [{ name: "u", user: { token } }],
+      }),
+    );
+    await put("crt.pem", values.identity.issuer.crtPEM);
+    await put("key.pem", values.identity.issuer.keyPEM);
+    // what its Deployment says, but for where this test has its files and ports
+    const deployment = plane(values).find((o) =>
+      o.metadata.name === `linkerd-${name}` && o.kind === "Deployment"
+    )!;
+    const { args } = (deployment.spec as {
+      template: { spec: { containers: { name: string; args: string[] }[] } };
+    }).template.spec.containers.find((c) => c.name === name)!;
+    const flags = parseControlFlags([
+      ...args.map((arg) => arg.replace(/-listen=.*/, "-listen=127.0.0.1:0"))
+        .filter((arg) => !arg.startsWith("--state=")),
+      `--state=${dir}/state`,
+      `--kubeconfig=${kubeconfig}`,
+      ...(name === "identity"
+        ? [
+          `--issuer=${dir}`,
+          `--trust-anchors=${await put("anchors", values.identityTrustAnchorsPEM)}`,
+        ]
+        : []),
+    ])!;
+    const lines: string[] = [];
+    const control = await startControl(
+      flags,
+      createLogger({ level: "info", format: "plain", wall: () => 0, write: (l) => lines.push(l) }),
+    );
+    try {
+      const said = lines.join("\n");
+      assert.not.match(said, /403|orbidden/);
+      if (name === "destination") {
+        const metrics = await (await fetch(`http://${control.ready.admin}/metrics`)).text();
+        assert.ok(metrics.length > 0);
+      }
+      for (const path of ["/api/v1/secrets", "/api/v1/namespaces/linkerd/secrets"]) {
+        assert.is((await api.call("GET", path, undefined, { token })).status, 403, path);
+      }
+      const pods = await api.call("GET", "/api/v1/pods", undefined, { token });
+      assert.is(pods.status, name === "destination" ? 200 : 403);
+      const review = await api.call(
+        "POST",
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        {
+          apiVersion: "authentication.k8s.io/v1",
+          kind: "TokenReview",
+          spec: { token, audiences: ["identity.l5d.io"] },
+        },
+        { token },
+      );
+      assert.is(review.status, name === "identity" ? 201 : 403);
+    } finally {
+      await control.close();
+      await rm(dir, { recursive: true });
+    }
+  });
+}
 
 test.run();
