@@ -212,5 +212,7 @@ function standardRef(
     failurePolicy,
     fuelPerHook: 0,
     memoryPages: 0,
+    // They are the proxy's own: a share of the time would refuse requests of a busy route.
+    cpuPercent: 100,
   };
 }
