@@ -47,6 +47,7 @@ import { openFolderReviewer } from "./identity/token-reviewer.ts";
 import type { KubeApi } from "./k8s/api.ts";
 import { KubernetesSource } from "./k8s/kubernetes-source.ts";
 import { KUBE_ENV, openKube } from "./k8s/open.ts";
+import { startStatus } from "./k8s/status.ts";
 import { tokenReviewer } from "./k8s/token-review.ts";
 import { inboundService, outboundService } from "./policy/policy-service.ts";
 import { adminState, Changes } from "./view.ts";
@@ -91,7 +92,9 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
 
     const serves = (name: ServiceName) => (flags.serve ?? SERVICES).includes(name);
     const kube = flags.source.kind === "folder" ? null : await connectKube(flags.source, log);
-    ends.push(() => kube?.close());
+    let endStatus = () => Promise.resolve();
+    // The client last: giving up the Lease needs it.
+    ends.push(() => endStatus().finally(() => kube?.close()));
     const trust = serves("identity")
       ? await openTrust(flags, stateDir, { files, clock, counters, log, onChange: changes.tell })
       : null;
@@ -175,6 +178,20 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
         router.service(Identity, identity.implementation);
       }),
     };
+
+    if (kube !== null && serves("policy")) {
+      const status = startStatus({
+        api: kube,
+        namespace: options.controlNamespace,
+        holder: `${readEnv(KUBE_ENV).get("HOSTNAME") ?? "control"}_${crypto.randomUUID()}`,
+        states: () => registry.states(),
+        clock,
+        random: Math.random,
+        log: log.with("status"),
+      });
+      ends.push(changes.subscribe(status.changed));
+      endStatus = status.close;
+    }
 
     const http = createHttpClient();
     ends.push(() => http.close());

@@ -177,6 +177,23 @@ testUnless(
       await cluster.apply(SERVER("HTTP/1"));
       assert.is((await watch.next()).labels["name"], "web");
 
+      // A filter's status says what became of it, written under the Lease.
+      const filter = object("tulle.dev/v1alpha1", "WasmFilter", "retry", {
+        spec: { targetRef: { kind: "Service", name: "web" }, module: { sha256: "00".repeat(32) } },
+      });
+      await cluster.apply(filter);
+      const filterPath = await cluster.path(filter);
+      await until(async () => {
+        const { status } = await cluster.api.request({ path: filterPath }) as {
+          status?: { conditions: { type: string; status: string }[] };
+        };
+        return status?.conditions.some((c) => c.type === "Accepted") ?? false;
+      }, "the filter has a status");
+      const leases = await cluster.api.request({
+        path: "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/policy-controller-write",
+      }) as { spec: { holderIdentity: string } };
+      assert.ok(leases.spec.holderIdentity.length > 30);
+
       // The rights are enough (nothing was refused), and no more.
       assert.not.match(lines.join("\n"), /answered 40[13]/);
       const own = await cluster.connect({ tokenFile });
