@@ -1,4 +1,4 @@
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, chown, writeFile } from "node:fs/promises";
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "uvu";
@@ -35,7 +35,7 @@ async function withPods(body: (pods: Pods) => void | Promise<void>): Promise<voi
     const files = [dir.join("outbound"), dir.join("inbound")] as const;
     for (const file of files) {
       await writeFile(file, "");
-      await chmod(file, 0o666);
+      await chown(file, UID, UID); // Deno appends to its own files only
     }
     await client.start(UID, "test/netns/proxy-process.ts", files[0], ...CLIENT);
     await server.start(UID, "test/netns/proxy-process.ts", files[1], ...SERVER);

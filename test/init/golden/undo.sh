@@ -1,0 +1,20 @@
+iptables-legacy-restore --noflush <<'END'
+*nat
+-D PREROUTING -j PROXY_INIT_REDIRECT -m comment --comment proxy-init/install-proxy-init-prerouting
+-D OUTPUT -j PROXY_INIT_OUTPUT -m comment --comment proxy-init/install-proxy-init-output
+-F PROXY_INIT_REDIRECT
+-F PROXY_INIT_OUTPUT
+-X PROXY_INIT_REDIRECT
+-X PROXY_INIT_OUTPUT
+COMMIT
+END
+ip6tables-legacy-restore --noflush <<'END'
+*nat
+-D PREROUTING -j PROXY_INIT_REDIRECT -m comment --comment proxy-init/install-proxy-init-prerouting
+-D OUTPUT -j PROXY_INIT_OUTPUT -m comment --comment proxy-init/install-proxy-init-output
+-F PROXY_INIT_REDIRECT
+-F PROXY_INIT_OUTPUT
+-X PROXY_INIT_REDIRECT
+-X PROXY_INIT_OUTPUT
+COMMIT
+END
