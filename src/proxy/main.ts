@@ -20,6 +20,7 @@ import {
   SYSTEM_CLOCK,
   writeErrorLine,
 } from "../runtime/process.ts";
+import { originalDstMissing } from "../runtime/original-dst.ts";
 import { openSecrets } from "../runtime/secrets.ts";
 import { availableCpus } from "../runtime/workers.ts";
 import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
@@ -128,6 +129,8 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
   // A first request should meet its port's policy, not the default; but no longer than this.
   await Promise.race([discovery.portsAnswered(), delay(clock, PORTS_MS)]);
   await serving.listen();
+  const noOriginal = originalDstMissing();
+  if (noOriginal !== null) log.info(`Only clients that name this proxy are served: ${noOriginal}`);
   ready = true;
   log.info("ready", {
     inbound: formatSocketAddr(inbound.listen),
