@@ -61,7 +61,7 @@ test("as in proxy-init, ports that are none are left out and said", () => {
   const o = read(...BASE, "--inbound-ports-to-ignore", "80,abc,9-8,70000,,22-23");
   assert.equal(o.intercept.inboundIgnore, [{ lo: 80, hi: 80 }, { lo: 22, hi: 23 }]);
   assert.is(notes.length, 3);
-  assert.match(notes[0], /"abc" is not PORT or LOW-HIGH and is left out/);
+  assert.match(notes[0]!, /"abc" is not PORT or LOW-HIGH and is left out/);
 });
 
 test("the defaults are those of proxy-init", () => {
@@ -166,9 +166,9 @@ test("a mode that cannot work is named in the log, with what was done instead", 
   const { run } = machine((program) => ({ missing: program.includes("legacy") }));
   const o = read(...BASE);
   assert.is(await install(o.intercept, o.place, run, log), "nft");
-  assert.match(lines[0], "iptables mode legacy cannot work here: trying nft instead");
-  assert.match(lines[0], "iptables-legacy-save is not installed in this image");
-  assert.match(lines[1], "Rules are installed in mode nft, since legacy cannot work here");
+  assert.match(lines[0]!, "iptables mode legacy cannot work here: trying nft instead");
+  assert.match(lines[0]!, "iptables-legacy-save is not installed in this image");
+  assert.match(lines[1]!, "Rules are installed in mode nft, since legacy cannot work here");
 });
 
 test("when the second family fails, the first one is put back", async () => {
@@ -233,15 +233,15 @@ test("the programs' messages are told apart", () => {
 
 test("the script of auto is that of the first mode it would try", () => {
   const o = read(...BASE, "--iptables-mode", "auto", "--ipv6=false");
-  assert.match(script(o.intercept, o.place, "install")[0], /^iptables-nft-restore --noflush /);
+  assert.match(script(o.intercept, o.place, "install")[0]!, /^iptables-nft-restore --noflush /);
 });
 
 test("the validator's token, time-out and comparison", async () => {
   const token = randomToken((n) => new Uint8Array(n).map((_, i) => (i * 37) & 255));
   assert.match(token, /^[A-Za-z0-9]{63}\n$/);
   assert.is(mismatch(token, token), null);
-  assert.match(mismatch(token, ""), "without a byte");
-  assert.match(mismatch(token, "HTTP/1.1 400"), "somebody else answered");
+  assert.match(mismatch(token, "")!, "without a byte");
+  assert.match(mismatch(token, "HTTP/1.1 400")!, "somebody else answered");
   assert.equal(["0", "500ms", "10s", "2m", "1h", "1d"].map(parseTimeout), [
     0,
     500,
