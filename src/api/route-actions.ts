@@ -1,6 +1,7 @@
 // Filters that the wire API builds in – header modifiers, redirects, failure injectors – and local rate
 // limits, read as actions of a route. For both directions and both route types.
 
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RateLimit, RouteAction } from "../model/route-action.ts";
 import type { RequestMatch } from "../model/route.ts";
 import type { GrpcFailureInjector } from "./gen/grpc_route_pb.ts";
@@ -13,7 +14,7 @@ import type {
 } from "./gen/http_route_pb.ts";
 import type { Headers, Scheme } from "./gen/http_types_pb.ts";
 import { Scheme_Registered } from "./gen/http_types_pb.ts";
-import type { HttpLocalRateLimit } from "./gen/inbound_pb.ts";
+import type { HttpLocalRateLimit, HttpLocalRateLimitSchema } from "./gen/inbound_pb.ts";
 import { shown, WireError } from "./wire-error.ts";
 
 /** A built-in filter of any route type of either direction. */
@@ -185,6 +186,22 @@ function ratioFromWire(wire: Ratio | undefined, field: string): number {
   if (wire === undefined) return 1;
   if (wire.denominator === 0) throw new WireError(`${field}.denominator`, "is 0");
   return Math.min(1, wire.numerator / wire.denominator);
+}
+
+/** Null: there is none. */
+export function rateLimitToWire(
+  limit: RateLimit | null,
+): MessageInitShape<typeof HttpLocalRateLimitSchema> | null {
+  if (limit === null) return null;
+  const perSecond = (requestsPerSecond: number) => ({ requestsPerSecond });
+  return {
+    ...(limit.total === 0 ? {} : { total: perSecond(limit.total) }),
+    ...(limit.identity === 0 ? {} : { identity: perSecond(limit.identity) }),
+    overrides: limit.overrides.map(({ limit, identities }) => ({
+      limit: perSecond(limit),
+      clients: { identities: identities.map((name) => ({ name })) },
+    })),
+  };
 }
 
 /** Null: there is none. What is over a million per second is cut to that. */

@@ -31,7 +31,7 @@ import {
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire, MATCH_ALL } from "./http-match.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
 import { routesOf, rulesFromWire } from "./policy-routes.ts";
-import { rateLimitFromWire } from "./route-actions.ts";
+import { rateLimitFromWire, rateLimitToWire } from "./route-actions.ts";
 import { isDnsLike } from "../model/identity.ts";
 import { required, shown, WireError } from "./wire-error.ts";
 
@@ -53,15 +53,23 @@ function protocolToWire(
   policy: ServerPolicy,
 ): Exclude<MessageInitShape<typeof ProxyProtocolSchema>["kind"], undefined> {
   const routes = policy.routes.map(routeToWire);
+  const limit = rateLimitToWire(policy.rateLimit ?? null);
   switch (policy.protocol) {
     case "detect":
       return {
         case: "detect",
-        value: { timeout: durationToWire(policy.detectMs), httpRoutes: routes },
+        value: {
+          timeout: durationToWire(policy.detectMs),
+          httpRoutes: routes,
+          ...(limit === null ? {} : { httpLocalRateLimit: limit }),
+        },
       };
     case "http1":
     case "http2":
-      return { case: policy.protocol, value: { routes } };
+      return {
+        case: policy.protocol,
+        value: { routes, ...(limit === null ? {} : { localRateLimit: limit }) },
+      };
     default:
       return { case: policy.protocol, value: {} };
   }

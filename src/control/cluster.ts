@@ -12,6 +12,7 @@ import {
 import { type EndpointSliceRow, endpointSliceRow } from "./kinds/endpoint-slice.ts";
 import { type NamespaceRow, namespaceRow } from "./kinds/namespace.ts";
 import { podGroups, type PodRow, podRow } from "./kinds/pod.ts";
+import { type RateLimitRow, rateLimitRow } from "./kinds/rate-limit.ts";
 import { type ServerRow, serverRow } from "./kinds/server.ts";
 import { type ServiceProfileRow, serviceProfileRow } from "./kinds/service-profile.ts";
 import { type ServiceRow, serviceRow } from "./kinds/service.ts";
@@ -37,6 +38,7 @@ export class Cluster {
   readonly authorizations: Table<Resource, AuthorizationPolicyRow>;
   readonly meshTls: Table<Resource, MeshTlsRow>;
   readonly networks: Table<Resource, NetworkRow>;
+  readonly rateLimits: Table<Resource, RateLimitRow>;
   readonly filters: Table<Resource, WasmFilterRow>;
 
   readonly #byKind: ReadonlyMap<string, AnyTable>;
@@ -64,6 +66,11 @@ export class Cluster {
     this.authorizations = new Table(authorizationPolicyRow, changed, inNamespace);
     this.meshTls = new Table(meshTlsRow, changed);
     this.networks = new Table(networkRow, changed);
+    this.rateLimits = new Table(
+      rateLimitRow,
+      changed,
+      (l) => [`server ${l.namespace}/${l.server}`],
+    );
     this.filters = new Table(
       wasmFilterRow,
       changed,
@@ -79,6 +86,7 @@ export class Cluster {
       ["policy.linkerd.io/AuthorizationPolicy", this.authorizations],
       ["policy.linkerd.io/MeshTLSAuthentication", this.meshTls],
       ["policy.linkerd.io/NetworkAuthentication", this.networks],
+      ["policy.linkerd.io/HTTPLocalRateLimitPolicy", this.rateLimits],
       ["tulle.dev/WasmFilter", this.filters],
     ]);
   }

@@ -83,6 +83,27 @@ function withServer(mesh: Mesh, reads: Reads, server: ServerRow): ServerPolicy {
     ],
     routes: bytes ? [] : [DEFAULT_ROUTE],
     filters: bytes ? [] : mesh.filters.refs({ kind: "Server", namespace, name }, null),
+    // gRPC's part of the wire has none.
+    ...(bytes || protocol === "grpc" ? {} : rateLimitOf(mesh, namespace, name)),
+  };
+}
+
+/** Of several the oldest counts. */
+function rateLimitOf(mesh: Mesh, namespace: string, name: string): Pick<ServerPolicy, "rateLimit"> {
+  const [oldest] = [...mesh.cluster.rateLimits.group(`server ${namespace}/${name}`)].sort(byAge);
+  if (oldest === undefined) return {};
+  const { total, identity, overrides } = oldest;
+  return {
+    rateLimit: {
+      total,
+      identity,
+      overrides: overrides.map(({ limit, clients }) => ({
+        limit,
+        identities: clients.map((c) =>
+          accountIdentity({ kind: "ServiceAccount", ...c }, namespace, mesh.options)
+        ),
+      })),
+    },
   };
 }
 

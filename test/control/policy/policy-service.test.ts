@@ -205,6 +205,49 @@ test("a Server carries its filters", async () => {
   assert.equal((await clientOf(mesh).port(8080)).filters.map((f) => f.name), ["f"]);
 });
 
+test("a Server has the limits of its oldest HTTPLocalRateLimitPolicy", async () => {
+  const limit = (name: string, year: number, spec: string) => `
+apiVersion: policy.linkerd.io/v1alpha1
+kind: HTTPLocalRateLimitPolicy
+metadata: { name: ${name}, namespace: shop, creationTimestamp: "${year}-01-01T00:00:00Z" }
+spec: { targetRef: { group: policy.linkerd.io, kind: Server, name: web-http }, ${spec} }
+`;
+  const mesh = meshOf([pod("a", "10.1.0.1"), SERVER].join("---\n"));
+  const { port } = clientOf(mesh);
+  assert.is((await port(8080)).rateLimit ?? null, null);
+  apply(
+    mesh.cluster,
+    limit("new", 2026, "total: { requestsPerSecond: 5 }") + "---\n" + limit(
+      "old",
+      2025,
+      "total: { requestsPerSecond: 100 }, identity: { requestsPerSecond: 20 }, overrides: " +
+        "[{ requestsPerSecond: 50, clientRefs: [{ kind: ServiceAccount, name: load }] }]",
+    ),
+  );
+  assert.equal((await port(8080)).rateLimit, {
+    total: 100,
+    identity: 20,
+    overrides: [{
+      limit: 50,
+      identities: ["load.shop.serviceaccount.identity.linkerd.cluster.local"],
+    }],
+  });
+  for (
+    const spec of [
+      "total: { requestsPerSecond: 0 }",
+      "total: { requestsPerSecond: 5 }, identity: { requestsPerSecond: 6 }",
+      "overrides: [{ requestsPerSecond: 5, clientRefs: [] }]",
+    ]
+  ) {
+    assert.throws(
+      () => apply(mesh.cluster, limit("old", 2025, spec)),
+      /requestsPerSecond|identity|clientRefs/,
+      spec,
+    );
+  }
+  assert.is((await port(8080)).rateLimit?.total, 100, "the last good one stays");
+});
+
 test("the inbound API refuses what it cannot answer", async () => {
   const { portCode, watchPort } = clientOf(meshOf(pod("a", "10.1.0.1")));
   assert.is(await portCode("shop:a", 80), null, "the old form");
