@@ -43,7 +43,8 @@ const STATE_MOUNT: Manifest = { mountPath: "/var/run/linkerd/state", name: "stat
 function common(v: Values): string[] {
   return [
     "--source=kubernetes",
-    "--state=/var/run/linkerd/state",
+    // Below the mount: an emptyDir may be written to by everybody, and such a folder is refused.
+    "--state=/var/run/linkerd/state/own",
     "--allow-remote",
     `--control-namespace=${v.controlPlaneNamespace}`,
     `--cluster-domain=${v.clusterDomain}`,

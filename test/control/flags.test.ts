@@ -1,5 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { readFile } from "node:fs/promises";
+import { parseAllDocuments } from "yaml";
 import { parseControlFlags, USAGE, UsageError } from "../../src/control/flags.ts";
 
 const BASE = ["--folder", "mesh", "--state=state"];
@@ -31,6 +33,27 @@ test("parseControlFlags() reads a cluster as the source, and its mounts as the i
   ]);
   assert.equal(named?.source, { kind: "kubernetes", kubeconfig: "k", context: "c" });
   assert.equal(named?.issuer, { dir: "i", anchors: "t" });
+});
+
+test("the manifests start the control plane with flags that it takes", async () => {
+  const text = await readFile(
+    new URL("../../k8s/control-plane/control-plane.yaml", import.meta.url),
+    "utf8",
+  );
+  const serves: string[][] = [];
+  for (const document of parseAllDocuments(text)) {
+    const { containers = [] } = document.toJS()?.spec?.template?.spec ?? {};
+    for (const { command, args, volumeMounts } of containers) {
+      if (command?.[0] !== "/usr/lib/linkerd/tulle-control") continue;
+      const flags = parseControlFlags(args);
+      assert.is(flags?.source.kind, "kubernetes");
+      serves.push([...flags?.serve ?? []]);
+      // Everybody may write to an emptyDir, and such a state folder is refused: it is one inside.
+      const mounts: string[] = volumeMounts.map((m: { mountPath: string }) => m.mountPath);
+      assert.ok(mounts.some((path) => flags?.state.startsWith(`${path}/`)), flags?.state);
+    }
+  }
+  assert.equal(serves, [["identity"], ["destination", "policy"]]);
 });
 
 test("parseControlFlags() takes every flag of the usage text", () => {
