@@ -1,10 +1,9 @@
-import { chmod, chown, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { testUnless } from "../support/skip.ts";
-import { tempDir } from "../support/temp-dir.ts";
 import { join, Namespace, namespacesMissing, RUNTIME } from "./namespaces.ts";
 
 const MISSING = namespacesMissing();
@@ -28,11 +27,13 @@ interface Pods {
 async function withPods(body: (pods: Pods) => void | Promise<void>): Promise<void> {
   const client = new Namespace(`tulle-a-${process.pid}`);
   const server = new Namespace(`tulle-b-${process.pid}`);
+  let dir = "";
   try {
     join(client, server);
-    await using dir = await tempDir("netns");
-    await chmod(dir.path, 0o755);
-    const files = [dir.join("outbound"), dir.join("inbound")] as const;
+    // Not below TMPDIR, which may be closed to the proxy's user.
+    dir = await mkdtemp("/tmp/tulle-netns-");
+    await chmod(dir, 0o755);
+    const files = [`${dir}/outbound`, `${dir}/inbound`] as const;
     for (const file of files) {
       await writeFile(file, "");
       await chown(file, UID, UID); // Deno appends to its own files only
@@ -49,6 +50,7 @@ async function withPods(body: (pods: Pods) => void | Promise<void>): Promise<voi
   } finally {
     await client.remove();
     await server.remove();
+    if (dir !== "") await rm(dir, { recursive: true, force: true });
   }
 }
 
