@@ -94,7 +94,7 @@ export const pruneCommand: Command = {
 /** The CNI plugin. */
 export const installCniCommand: Command = {
   name: "install-cni",
-  summary: "Print the manifests of the CNI plugin",
+  summary: "Print the manifests of the CNI plugin, which this version does not bring yet",
   usage: "[--set KEY=VALUE …] [-f FILE]",
   flags: VALUE_FLAGS,
   notes: ["Install the control plane with --set cniEnabled=true then."],
