@@ -29,7 +29,7 @@ async function open(failurePolicy: FailurePolicy, more: Partial<FilterRef> = {})
 const DEEDS: readonly (readonly [deed: string, reason: RegExp])[] = [
   ["loop", /onRequest used more than 1000000 instructions \(out of fuel\)/],
   ["recurse", /out of fuel|recursed without end \(the stack is exhausted\)/],
-  ["memory", /onRequest trapped: unreachable/],
+  ["memory", /onRequest trapped: unreachable \(its memory is full: 16 of 16 pages\)/],
   ["fill", /out of fuel/],
   ["clock", /out of fuel/],
   ["trap", /onRequest trapped: unreachable/],

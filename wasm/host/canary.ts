@@ -8,7 +8,7 @@ import { SILENT } from "../../src/core/log.ts";
 import { Guest } from "./guest.ts";
 import type { World } from "./situation.ts";
 import type { FilterPlan } from "./plan.ts";
-import { trapOf } from "./trap.ts";
+import { memoryUse, trapOf } from "./trap.ts";
 
 const NO_ANSWER = { status: 0, error: "a try", header: () => null, body: new Uint8Array(0) };
 const CONN: ConnInfo = {
@@ -55,7 +55,14 @@ export function tryCanary(plan: FilterPlan, world: World): void {
       call();
       x.callout = null;
     } catch (thrown) {
-      const { reason } = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook, plan.places);
+      const { reason } = trapOf(
+        thrown,
+        hook,
+        guest.fuelLeft,
+        plan.fuelPerHook,
+        plan.places,
+        memoryUse(guest.memory, plan.ref.memoryPages),
+      );
       throw new FilterRefused(`${reason}, when it was tried on a made-up request`);
     }
   }

@@ -1,6 +1,7 @@
 // Why a filter stopped, in one line with a name that people can act on.
 
 import { readLines } from "./line-map.ts";
+import { DEFAULT_MEMORY_PAGES } from "./rewrite.ts";
 import {
   isLibrary,
   type OffsetMap,
@@ -38,6 +39,7 @@ export function trapOf(
   fuelLeft: number,
   budget: number,
   places: Places,
+  memory: MemoryUse | null = null,
 ): Trap {
   if (fuelLeft < 0) {
     return {
@@ -51,9 +53,30 @@ export function trapOf(
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return {
-    reason: `${hook} trapped: ${printable(message)}${where(thrown, places)}`,
+    reason: `${hook} trapped: ${printable(message)}${memoryText(memory)}${where(thrown, places)}`,
     isFuel: false,
   };
+}
+
+/** A guest's memory when it trapped, and what it may have, in pages of 64 KiB. */
+export interface MemoryUse {
+  readonly pages: number;
+  readonly maxPages: number;
+}
+
+const PAGE_BYTES = 65_536;
+
+/** `maxPages` 0: the default. */
+export function memoryUse(memory: WebAssembly.Memory | null, maxPages: number): MemoryUse | null {
+  if (memory === null) return null;
+  const pages = memory.buffer.byteLength / PAGE_BYTES;
+  return { pages, maxPages: maxPages === 0 ? DEFAULT_MEMORY_PAGES : maxPages };
+}
+
+/** Said when the next doubling would not fit: a guest only knows that it could not grow. */
+function memoryText(use: MemoryUse | null): string {
+  if (use === null || use.pages * 2 <= use.maxPages) return "";
+  return ` (its memory is full: ${use.pages} of ${use.maxPages} pages)`;
 }
 
 /** One short line of ASCII: it ends in logs and in a header, and the filter may have written it. */

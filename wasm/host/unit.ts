@@ -22,7 +22,7 @@ import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./situation.ts";
 import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
-import { trapOf } from "./trap.ts";
+import { memoryUse, trapOf } from "./trap.ts";
 import { putBack, RequestUndo } from "./undo.ts";
 
 /** About one call in this many is timed; which ones a filter cannot know. */
@@ -281,7 +281,14 @@ export class FilterUnit {
 
   #trapped(thrown: unknown, hook: string, guest: Guest): void {
     const { counts, plan } = this;
-    const trap = trapOf(thrown, hook, guest.fuelLeft, plan.fuelPerHook, plan.places);
+    const trap = trapOf(
+      thrown,
+      hook,
+      guest.fuelLeft,
+      plan.fuelPerHook,
+      plan.places,
+      memoryUse(guest.memory, plan.ref.memoryPages),
+    );
     counts.traps++;
     if (trap.isFuel) counts.fuelExhausted++;
     counts.lastError = trap.reason;
