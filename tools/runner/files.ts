@@ -18,6 +18,7 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 /** Files that need more, by how their path begins. The first that fits counts. */
 const EXCEPTIONS: readonly { prefix: string; timeoutMs: number; alone: boolean }[] = [
   { prefix: "test/mesh/", timeoutMs: 180_000, alone: true },
+  { prefix: "test/conformance/", timeoutMs: 180_000, alone: true },
   { prefix: "test/kubernetes/", timeoutMs: 180_000, alone: true },
   { prefix: "test/netns/", timeoutMs: 300_000, alone: true },
   { prefix: "test/package.test.ts", timeoutMs: 180_000, alone: true },
