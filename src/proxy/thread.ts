@@ -10,6 +10,7 @@ import { MeshTls } from "../runtime/mesh-tls.ts";
 import { NetDriver } from "../runtime/net-driver.ts";
 import { listen } from "../runtime/net-listener.ts";
 import { SYSTEM_CLOCK } from "../runtime/process.ts";
+import { clockCost } from "../../wasm/host/budget.ts";
 import { createEngine, type EngineOptions } from "../../wasm/host/engine.ts";
 import { ProxyMetrics } from "./metrics.ts";
 import type { OwnThread } from "./one-thread.ts";
@@ -48,6 +49,7 @@ export function createThread(log: Logger, o: ThreadOptions = {}): Thread {
     engine: createEngine({
       ...o.engine,
       clock: SYSTEM_CLOCK,
+      clockNs: clockCost(SYSTEM_CLOCK.now),
       log: log.with("filter"),
       // The driver's wheel, so that ticks of filters fire in its turns.
       after: (ms, fire) => {

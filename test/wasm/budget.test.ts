@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CONTINUE, FAILED, type FilterChain, type FilterRef } from "../../src/core/filter.ts";
-import { BURST_MS, CpuBudget } from "../../wasm/host/budget.ts";
+import { BURST_MS, clockCost, CpuBudget } from "../../wasm/host/budget.ts";
 import { createEngine } from "../../wasm/host/engine.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { get, moduleBytes, refTo, refusal } from "./support.ts";
@@ -129,6 +129,31 @@ test("beside a filter just under its fuel limit the others are unharmed", async 
   assert.ok(calls > 20 && calls < 1000 * rounds.length, `${calls} calls`);
   assert.ok((engine.stats().find((s) => s.name === "greedy")?.overBudget ?? 0) > 0);
   assert.is(engine.stats().find((s) => s.name === "other")?.overBudget, 0);
+});
+
+test("what it takes to look at the clock is the least of some tries, and nothing for one that stands", () => {
+  let ms = 0;
+  const steps = [0.004, 0.000_08, 3, 0.000_1];
+  let i = 0;
+  assert.is(Math.round(clockCost(() => ms += steps[i++ % steps.length] as number)), 80);
+  assert.is(clockCost(() => 5), 0);
+});
+
+test("the time of a call is counted without what timing it takes", async () => {
+  const noop = moduleBytes("fixtures/noop");
+  const of = async (clockNs: number) => {
+    let ms = 0;
+    const engine = createEngine({
+      clock: { now: () => ms += 0.000_3, wall: () => 0, after: () => () => {} },
+      clockNs,
+      random: () => 0,
+    });
+    const chain = engine.chain([await engine.prepare(noop, refTo(noop, null))]);
+    for (let i = 0; i < 50; i++) chain.requestHead(get("/"));
+    return Math.round(engine.stats()[0]?.nsPerCall ?? 0);
+  };
+  assert.is(await of(0), 300);
+  assert.is(await of(80), 220);
 });
 
 test.run();

@@ -8,7 +8,8 @@ import { SILENT } from "../../src/core/log.ts";
 import { Guest } from "./guest.ts";
 import type { World } from "./situation.ts";
 import type { FilterPlan } from "./plan.ts";
-import { memoryUse, trapOf } from "./trap.ts";
+import { memoryUse } from "./memory-use.ts";
+import { trapOf } from "./trap.ts";
 
 const NO_ANSWER = { status: 0, error: "a try", header: () => null, body: new Uint8Array(0) };
 const CONN: ConnInfo = {

@@ -42,6 +42,8 @@ import { FilterUnit, type FoldHolder } from "./unit.ts";
 export interface EngineOptions {
   readonly clock: Clock;
   readonly log?: Logger;
+  /** What a pair of looks at the clock takes (`clockCost`); 0 unless given. */
+  readonly clockNs?: number;
   /** At least 0, less than 1. */
   readonly random?: () => number;
   /** State that is one per proxy; the engine's own unless given, which is right for one thread. */
@@ -92,6 +94,7 @@ class Engine implements FilterEngine, FilterPorter {
     let lines = 0;
     this.#world = {
       now: () => clock.now(),
+      clockNs: options.clockNs ?? 0,
       wall: () => clock.wall(),
       random,
       log,

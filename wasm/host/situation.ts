@@ -52,6 +52,8 @@ export interface Situation {
 /** What the world offers to filters. */
 export interface World {
   now(): number;
+  /** Of each timed call, the part that timing it takes, in nanoseconds; absent: none. */
+  readonly clockNs?: number;
   /** Milliseconds since the epoch. */
   wall(): number;
   random(): number;

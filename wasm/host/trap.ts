@@ -1,7 +1,6 @@
 // Why a filter stopped, in one line with a name that people can act on.
 
 import { readLines } from "./line-map.ts";
-import { DEFAULT_MEMORY_PAGES } from "./rewrite.ts";
 import {
   isLibrary,
   type OffsetMap,
@@ -62,15 +61,6 @@ export function trapOf(
 export interface MemoryUse {
   readonly pages: number;
   readonly maxPages: number;
-}
-
-const PAGE_BYTES = 65_536;
-
-/** `maxPages` 0: the default. */
-export function memoryUse(memory: WebAssembly.Memory | null, maxPages: number): MemoryUse | null {
-  if (memory === null) return null;
-  const pages = memory.buffer.byteLength / PAGE_BYTES;
-  return { pages, maxPages: maxPages === 0 ? DEFAULT_MEMORY_PAGES : maxPages };
 }
 
 /** Said when the next doubling would not fit: a guest only knows that it could not grow. */

@@ -22,7 +22,8 @@ import { Guest, OPINION_NO, OPINION_NONE } from "./guest.ts";
 import type { World } from "./situation.ts";
 import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
-import { memoryUse, trapOf } from "./trap.ts";
+import { memoryUse } from "./memory-use.ts";
+import { trapOf } from "./trap.ts";
 import { putBack, RequestUndo } from "./undo.ts";
 
 /** About one call in this many is timed; which ones a filter cannot know. */
@@ -230,7 +231,9 @@ export class FilterUnit {
 
   #sampled(startedMs: number, guest: Guest): void {
     const { counts } = this;
-    const ns = Math.max(0, this.#world.now() - startedMs) * 1e6;
+    const { clockNs = 0 } = this.#world;
+    // a hook takes about as long as two looks at the clock, which must not count as the filter's
+    const ns = Math.max(0, (this.#world.now() - startedMs) * 1e6 - clockNs);
     addSample(counts, ns);
     this.#budget.observe(ns, this.plan.fuelPerHook - guest.fuelLeft);
   }
