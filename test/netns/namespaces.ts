@@ -22,26 +22,14 @@ export function namespacesMissing(): string | null {
   const name = `tulle-probe-${process.pid}`;
   const made = spawnSync("ip", ["netns", "add", name], { encoding: "utf8" });
   if (made.status !== 0) return `no network namespace can be made: ${made.stderr.trim()}`;
-  const rules = spawnSync(
-    "ip",
-    [
-      "netns",
-      "exec",
-      name,
-      "iptables-nft",
-      "-t",
-      "nat",
-      "-A",
-      "OUTPUT",
-      "-p",
-      "tcp",
-      "-j",
-      "RETURN",
-    ],
-    { encoding: "utf8" },
-  );
+  const tried = ["iptables-nft", "iptables-legacy"].map((program) => {
+    const rule = ["-w", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-j", "RETURN"];
+    const run = ["netns", "exec", name, program, ...rule];
+    const { status, stderr } = spawnSync("ip", run, { encoding: "utf8" });
+    return status === 0 ? null : `${program} can make no NAT rule here: ${stderr.trim()}`;
+  });
   spawnSync("ip", ["netns", "del", name]);
-  return rules.status === 0 ? null : `no NAT rule can be made: ${rules.stderr.trim()}`;
+  return tried.find((why) => why !== null) ?? null;
 }
 
 /** What a finished command left. */
