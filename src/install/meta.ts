@@ -27,17 +27,8 @@ export function namespaced(
   component: string | null,
   rest: Manifest,
 ): Manifest {
-  return {
-    apiVersion,
-    kind,
-    metadata: {
-      name,
-      namespace: v.controlPlaneNamespace,
-      annotations: { "linkerd.io/created-by": CREATED_BY },
-      labels: labels(v, component),
-    },
-    ...rest,
-  };
+  const place = { name, namespace: v.controlPlaneNamespace };
+  return { apiVersion, kind, metadata: { ...place, ...marks(v, component) }, ...rest };
 }
 
 /** An object of the cluster. */
@@ -49,15 +40,14 @@ export function clusterWide(
   component: string | null,
   rest: Manifest,
 ): Manifest {
+  return { apiVersion, kind, metadata: { name, ...marks(v, component) }, ...rest };
+}
+
+/** By which `prune` and people find what an installation made. */
+function marks(v: Values, component: string | null) {
   return {
-    apiVersion,
-    kind,
-    metadata: {
-      name,
-      annotations: { "linkerd.io/created-by": CREATED_BY },
-      labels: labels(v, component),
-    },
-    ...rest,
+    annotations: { "linkerd.io/created-by": CREATED_BY },
+    labels: labels(v, component),
   };
 }
 
