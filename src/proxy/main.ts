@@ -35,7 +35,7 @@ import { createMeshDiscovery } from "./discovery/mesh.ts";
 import { STANDARD_FILTERS, type StandardModules } from "./discovery/standard-filters.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
 import type { Serving } from "./serving.ts";
-import { createThread } from "./thread.ts";
+import { createThread, type ThreadOptions } from "./thread.ts";
 import { serveIn } from "./threads.ts";
 
 export { runStatic } from "./static.ts";
@@ -45,8 +45,19 @@ const PORTS_MS = 2_000;
 /** Of a file with keys. */
 const MAX_KEY_FILE = 64 * 1024;
 
+/** What a test that runs proxies in its own process puts in the place of the machine. */
+export interface ProxyHooks extends Pick<ThreadOptions, "originalOf"> {
+  /** In place of signals. */
+  readonly stop?: Promise<void>;
+  /** In place of standard error. */
+  readonly write?: (line: string) => void;
+}
+
 /** Runs a proxy that is configured by `env`, its `LINKERD2_PROXY_*`. Resolves when it has drained. */
-export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> {
+export async function runProxy(
+  env: ReadonlyMap<string, string>,
+  hooks: ProxyHooks = {},
+): Promise<void> {
   const config = parseConfig(env);
   const clock = SYSTEM_CLOCK;
   const threshold: LogThreshold = { level: config.log.level };
@@ -54,10 +65,10 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
     level: threshold,
     format: config.log.format,
     wall: clock.wall,
-    write: writeErrorLine,
+    write: hooks.write ?? writeErrorLine,
   });
   for (const line of withoutEffect(env)) log.info(line);
-  const thread = createThread(log);
+  const thread = createThread(log, hooks);
   const { mesh } = thread;
   const startedMs = clock.wall();
   const { identity, inbound, outbound } = config;
@@ -139,7 +150,7 @@ export async function runProxy(env: ReadonlyMap<string, string>): Promise<void> 
     ...(workers === 1 ? {} : { workers }),
   });
 
-  await Promise.race([stopSignal(), shutdown.promise]);
+  await Promise.race([hooks.stop ?? stopSignal(), shutdown.promise]);
   await serving.drain(config.shutdownGraceMs);
   keeper.close();
   discovery.close();

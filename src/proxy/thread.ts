@@ -8,7 +8,7 @@ import type { Sheet } from "../core/sheet.ts";
 import { createTimer } from "../core/timers.ts";
 import { MeshTls } from "../runtime/mesh-tls.ts";
 import { NetDriver } from "../runtime/net-driver.ts";
-import { listen } from "../runtime/net-listener.ts";
+import { listen, type OriginalOf } from "../runtime/net-listener.ts";
 import { SYSTEM_CLOCK } from "../runtime/process.ts";
 import { clockCost } from "../../wasm/host/budget.ts";
 import { createEngine, type EngineOptions } from "../../wasm/host/engine.ts";
@@ -23,6 +23,8 @@ export interface ThreadOptions {
   /** Other threads listen on the same addresses. */
   readonly sharesAddresses?: boolean;
   readonly engine?: Pick<EngineOptions, "cells" | "locate">;
+  /** A test's, in place of the kernel's redirect. */
+  readonly originalOf?: OriginalOf;
 }
 
 /** A thread with the TLS that the control side's clients use too. */
@@ -45,7 +47,12 @@ export function createThread(log: Logger, o: ThreadOptions = {}): Thread {
     draining: new Draining(),
     log,
     listen: ({ meshTls, ...rest }) =>
-      listen(driver, { ...rest, mesh: meshTls ? mesh : null, reusePort }),
+      listen(driver, {
+        ...rest,
+        mesh: meshTls ? mesh : null,
+        reusePort,
+        ...(o.originalOf === undefined ? {} : { originalOf: o.originalOf }),
+      }),
     engine: createEngine({
       ...o.engine,
       clock: SYSTEM_CLOCK,

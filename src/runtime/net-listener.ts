@@ -34,7 +34,12 @@ export interface ListenOptions extends Omit<ListenRequest, "meshTls"> {
   readonly mesh: MeshTls | null;
   /** Other threads of this process listen on the same address, and the kernel deals out connections. */
   readonly reusePort?: boolean;
+  /** Stands in for SO_ORIGINAL_DST: the original destination of what was accepted at `local`. */
+  readonly originalOf?: OriginalOf;
 }
+
+/** Where connections that were accepted at an address wanted to go; null: there. */
+export type OriginalOf = (local: SocketAddr) => SocketAddr | null;
 
 /**
  * Finds out whether an address can be listened on, and which port 0 becomes; for several threads that
@@ -85,7 +90,11 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
       if (options.keepAliveMs) socket.setKeepAlive(true, options.keepAliveMs);
       socket.on("error", () => {});
       // now: later the handle belongs to another socket
-      const original = transparent ? originalDst(socket) : null;
+      const original = !transparent
+        ? null
+        : options.originalOf === undefined
+        ? originalDst(socket)
+        : options.originalOf(at);
       if (mesh === null) {
         driver.accepted(socket, null, null, options.accept, original);
         return;
