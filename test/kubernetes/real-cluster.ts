@@ -56,6 +56,7 @@ export class RealCluster implements AsyncDisposable {
   readonly #ca: string;
   readonly #plurals = new Map<string, { path: string; namespaced: boolean }>();
   readonly #apis: KubeApi[] = [];
+  #flags: readonly string[] = [];
   readonly port: number;
   /** Of an administrator, with a client certificate. */
   api: KubeApi = undefined as never;
@@ -74,7 +75,8 @@ export class RealCluster implements AsyncDisposable {
     this.#ca = ca;
   }
 
-  static async start(): Promise<RealCluster> {
+  /** `flags` of the API server win over those of here. */
+  static async start(flags: readonly string[] = []): Promise<RealCluster> {
     const dir = await tempDir("cluster");
     const ports = await freePorts(3);
     const [, client, peer] = ports;
@@ -101,6 +103,7 @@ export class RealCluster implements AsyncDisposable {
     ], { stdio: "ignore" });
     const admin = await ca.user("admin", ["system:masters"]);
     const cluster = new RealCluster(dir, ports, etcd, admin, ca.cert);
+    cluster.#flags = flags;
     try {
       cluster.api = await cluster.connect({ certificate: admin });
       await cluster.startServer();
@@ -134,6 +137,7 @@ export class RealCluster implements AsyncDisposable {
       // No controller makes the default accounts that this would demand of pods.
       "--disable-admission-plugins=ServiceAccount",
       "--allow-privileged=true",
+      ...this.#flags,
     ], { stdio: ["ignore", "ignore", "pipe"] });
     this.#server = server;
     let last = "";
@@ -290,6 +294,11 @@ export class RealCluster implements AsyncDisposable {
     const plural = this.#plurals.get(key);
     const within = plural?.namespaced ? `/namespaces/${metadata.namespace ?? "default"}` : "";
     return `${root}${within}/${plural?.path}/${metadata.name}`;
+  }
+
+  /** PEM of who signed the API server's certificate. */
+  get ca(): string {
+    return this.#ca;
   }
 
   file(name: string): string {
