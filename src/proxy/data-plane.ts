@@ -7,6 +7,7 @@ import type { Discovery } from "./discovery/discovery.ts";
 import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { outboundAccept } from "./outbound/accept.ts";
+import { retainSeries } from "./metrics/retain.ts";
 import { ownListener } from "./own-listener.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
@@ -47,6 +48,7 @@ export function createDataPlane(
     poolIdleMs: of.poolIdleMs,
     maxIdle: of.maxIdlePerEndpoint,
   });
+  const endRetention = retainSeries(thread, config.metricsRetainIdleMs);
   const callouts = new CalloutClient(driver);
   const tap = new TapHub();
   const targets = new Targets(
@@ -143,6 +145,7 @@ export function createDataPlane(
         })]),
       ]),
     release() {
+      endRetention();
       targets.release();
       local.release();
     },

@@ -129,6 +129,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Worker threads that ended and were started again",
   );
+  readonly seriesRefused = this.#family(
+    "metrics_series_overflow_total",
+    "counter",
+    "Label sets that were over the bound of series when they were asked for",
+  );
   readonly filterKeysRefused = this.#family(
     "filter_host_keys_refused_total",
     "counter",

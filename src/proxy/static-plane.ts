@@ -5,6 +5,7 @@ import type { SocketAddr } from "../core/addr.ts";
 import type { DataPlane } from "./data-plane.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { Inbound } from "./inbound/accept.ts";
+import { RETAIN_IDLE_MS, retainSeries } from "./metrics/retain.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
@@ -41,6 +42,7 @@ export function createStaticPlane(
     maxIdle: 10_000,
     protocol: o.upstreamProtocol,
   };
+  const endRetention = retainSeries(thread, RETAIN_IDLE_MS);
   const callouts = new CalloutClient(driver);
   const targets = new Targets(
     discovery,
@@ -83,6 +85,7 @@ export function createStaticPlane(
       }),
     ],
     release() {
+      endRetention();
       targets.release();
       local.release();
     },

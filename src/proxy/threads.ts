@@ -14,6 +14,7 @@ import { createStaticPlane } from "./static-plane.ts";
 import type { Thread } from "./thread.ts";
 import { Fleet } from "./workers/fleet.ts";
 import type { PlaneKind } from "./workers/protocol.ts";
+import { RETAIN_IDLE_MS } from "./metrics/retain.ts";
 import { shareOf } from "./workers/share.ts";
 
 /** The worker's entry: beside this file, or beside the bundle that this file is in. */
@@ -51,6 +52,7 @@ export async function serveIn(
     start: (name, data, on) => startWorker(WORKER, name, data, on),
     engine: thread.engine,
     metrics: thread.metrics,
+    retainIdleMs: kind.kind === "mesh" ? kind.config.metricsRetainIdleMs : RETAIN_IDLE_MS,
     clock: SYSTEM_CLOCK,
     random: Math.random,
     log: thread.log.with("workers"),

@@ -7,6 +7,7 @@ import { errorText } from "../core/errors.ts";
 import { type FilterChain, NO_FILTERS, type PreparedFilter } from "../core/filter.ts";
 import type { Listener } from "../core/listen.ts";
 import { Sheet } from "../core/sheet.ts";
+import { exemplarsOf } from "../core/sheet-sum.ts";
 import { SYSTEM_CLOCK, writeErrorLine } from "../runtime/process.ts";
 import { workerSide } from "../runtime/workers.ts";
 import { HostCells } from "../../wasm/host/cells.ts";
@@ -41,10 +42,12 @@ const log = createLogger({
   name: `worker-${number}`,
 });
 
-const sheet = new Sheet(undefined, {
-  memory: (memory) => post({ type: "cells", cells: memory }),
-  series: (family, { labels, cell }) =>
-    post({ type: "series", family: familyInfo(family), series: { labels, cell } }),
+const sheet = new Sheet({
+  watcher: {
+    memory: (memory) => post({ type: "cells", cells: memory }),
+    series: (family, series) => post({ type: "series", family: familyInfo(family), series }),
+    dropped: ({ name }, { labels }) => post({ type: "dropped", family: name, labels }),
+  },
 });
 const thread = createThread(log, {
   sheet,
@@ -154,7 +157,8 @@ side.listen((message) => {
       return void listen();
     case "report": {
       const { sheet: _, ...report } = threadReport(thread, plane);
-      return post({ type: "report", id: m.id, report });
+      const exemplars = exemplarsOf(sheet);
+      return post({ type: "report", id: m.id, report: { ...report, exemplars } });
     }
     case "ping":
       return post({ type: "pong" });

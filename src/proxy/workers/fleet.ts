@@ -6,7 +6,8 @@ import { Backoff, type Clock } from "../../core/clock.ts";
 import type { FilterEngine, FilterPorter } from "../../core/filter.ts";
 import type { Logger, LogLevel } from "../../core/log.ts";
 import { Sheet } from "../../core/sheet.ts";
-import { addSheet } from "../../core/sheet-sum.ts";
+import { addExemplars, addSheet, type RemoteSheet, sweepPast } from "../../core/sheet-sum.ts";
+import { RETAIN_IDLE_MS } from "../metrics/retain.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { PlaneReport } from "../report.ts";
@@ -36,6 +37,8 @@ export interface FleetOptions {
   readonly engine: FilterEngine & FilterPorter;
   /** The main thread's own: exits of workers are counted here. */
   readonly metrics: ProxyMetrics;
+  /** What a worker that is gone counted is kept for so long after it, where no other has it. */
+  readonly retainIdleMs?: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -107,10 +110,21 @@ export class Fleet implements Serving {
     const sum = sumReports(reports.filter((r) => r !== null), this.#past);
     this.engine.newest = sum;
     const sheet = new Sheet();
+    sweepPast(
+      this.#pastSheet,
+      this.#sheets(),
+      this.#o.clock.now(),
+      this.#o.retainIdleMs ?? RETAIN_IDLE_MS,
+    );
     addSheet(sheet, this.#o.metrics.sheet);
     addSheet(sheet, this.#pastSheet);
     for (const link of links) link.sheet.addTo(sheet, true);
+    addExemplars(sheet, sum.exemplars);
     return { ...sum, sheet };
+  }
+
+  #sheets(): readonly RemoteSheet[] {
+    return Array.from(this.#links.values(), (link) => link.sheet);
   }
 
   async drain(graceMs: number): Promise<void> {
@@ -137,6 +151,8 @@ export class Fleet implements Serving {
       clock,
       log,
       watches: (port) => this.#watch(port),
+      dropped: (from, family, labels) =>
+        from.sheet.dropped(family, labels, this.#pastSheet, this.#sheets()),
       ended: (ended, why) => this.#ended(ended, why),
     });
     this.#links.set(number, link);

@@ -39,6 +39,8 @@ export interface LinkOptions {
   readonly log: Logger;
   /** It watches this port. */
   watches(port: number): void;
+  /** It counts no longer in a series of its sheet. */
+  dropped(link: WorkerLink, family: string, labels: string): void;
   /** Once, when the thread is gone. */
   ended(link: WorkerLink, why: string): void;
 }
@@ -171,6 +173,8 @@ export class WorkerLink implements FilterTaker {
         return this.sheet.memory(m.cells);
       case "series":
         return this.sheet.series(m.family, m.series);
+      case "dropped":
+        return this.#o.dropped(this, m.family, m.labels);
       case "took":
         return this.#took(m.id, m.refused);
       case "outbound":

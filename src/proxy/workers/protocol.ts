@@ -5,7 +5,7 @@ import type { SocketAddr } from "../../core/addr.ts";
 import type { FilterRef, FilterSeries, FilterStats, ShippedFilter } from "../../core/filter.ts";
 import type { LogLevel } from "../../core/log.ts";
 import type { Family, Series } from "../../core/sheet.ts";
-import type { FamilyInfo } from "../../core/sheet-sum.ts";
+import type { FamilyInfo, SentExemplar } from "../../core/sheet-sum.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
 import type { LogFormat, ProxyConfig } from "../config.ts";
 import type { Credentials } from "../credentials.ts";
@@ -96,6 +96,7 @@ export interface WorkerReport {
   readonly endpoints: readonly EndpointReport[];
   readonly filterStats: readonly FilterStats[];
   readonly filterSeries: readonly FilterSeries[];
+  readonly exemplars: readonly SentExemplar[];
 }
 
 /** Worker to main. */
@@ -106,8 +107,10 @@ export type FromWorker =
   | {
     readonly type: "series";
     readonly family: FamilyInfo;
-    readonly series: Pick<Series, "labels" | "cell">;
+    readonly series: Series;
   }
+  /** Nobody counts there any more. */
+  | { readonly type: "dropped"; readonly family: string; readonly labels: string }
   | { readonly type: "took"; readonly id: number; readonly refused: string | null }
   | { readonly type: "outbound"; readonly id: number; readonly key: TargetKey }
   | { readonly type: "inbound"; readonly id: number; readonly port: number }

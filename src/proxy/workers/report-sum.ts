@@ -26,6 +26,7 @@ export function sumReports(
       ({ metric: { name, kind, bounds }, labels }) => JSON.stringify([name, kind, bounds, labels]),
       series,
     ),
+    exemplars: all.flatMap((r) => r.exemplars),
   };
 }
 

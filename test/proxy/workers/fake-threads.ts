@@ -66,6 +66,7 @@ const NOTHING = {
   endpoints: [],
   filterStats: [],
   filterSeries: [],
+  exemplars: [],
 };
 
 /** Acknowledges, listens, reports nothing, drains and leaves. */

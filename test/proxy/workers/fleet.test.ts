@@ -221,10 +221,14 @@ test("figures are summed over the workers, and over those that ended", async () 
   await one.listen();
   metrics.count(metrics.inboundErrors, { error: "own" });
   threads.forEach((thread, i) => {
-    const sheet = new Sheet(4, {
-      memory: (cells) => thread.say({ type: "cells", cells }),
-      series: (family, { labels, cell }) =>
-        thread.say({ type: "series", family: familyInfo(family), series: { labels, cell } }),
+    const sheet = new Sheet({
+      cells: 4,
+      watcher: {
+        memory: (cells) => thread.say({ type: "cells", cells }),
+        series: (family, series) =>
+          thread.say({ type: "series", family: familyInfo(family), series }),
+        dropped: ({ name }, { labels }) => thread.say({ type: "dropped", family: name, labels }),
+      },
     });
     const theirs = new ProxyMetrics(sheet);
     theirs.count(theirs.request, { direction: "outbound" });
@@ -374,6 +378,7 @@ function report(id: number, n: number): FromWorker {
         lastError: n === 1 ? "" : `e${n}`,
       }],
       filterSeries: [metric("denied_total", "counter"), metric("waiting", "gauge")],
+      exemplars: [],
     },
   };
 }
