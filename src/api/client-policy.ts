@@ -26,6 +26,7 @@ import {
   OutboundPolicySchema,
   type TlsRoute,
 } from "./gen/outbound_pb.ts";
+import { hashToWire } from "./hash-key.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
@@ -112,6 +113,7 @@ function opaqueRouteToWire(policy: ClientPolicy): OpaqueRoute {
 
 function backendToWire(policy: ClientPolicy): Backend | null {
   const { destination, forward, defaultRttMs, decayMs } = policy;
+  const hash = hashToWire(policy.hash ?? null);
   const common = { metadata: originToWire(policy.origin), queue: QUEUE };
   if (forward !== null) {
     return create(BackendSchema, {
@@ -130,6 +132,7 @@ function backendToWire(policy: ClientPolicy): Backend | null {
           case: "peakEwma",
           value: { defaultRtt: durationToWire(defaultRttMs), decay: durationToWire(decayMs) },
         },
+        ...(hash === undefined ? {} : { hash }),
       },
     },
   });

@@ -7,10 +7,14 @@ import type { RouteSplit } from "../model/route.ts";
 import { durationFromWire } from "./duration.ts";
 import { endpointFromWire } from "./endpoint.ts";
 import type { Backend } from "./gen/outbound_pb.ts";
+import { hashFromWire } from "./hash-key.ts";
 import { required, WireError } from "./wire-error.ts";
 
 /** Where requests end up: a balancer, one address, or nowhere. */
-export type Target = Pick<ClientPolicy, "destination" | "forward" | "defaultRttMs" | "decayMs">;
+export type Target = Pick<
+  ClientPolicy,
+  "destination" | "forward" | "defaultRttMs" | "decayMs" | "hash"
+>;
 
 /** Where the requests of a rule go: to one place, or to several. */
 export interface Leads {
@@ -120,6 +124,7 @@ function balancerFromWire(
 ): Target {
   const destination = wire.discovery?.kind.value?.path ?? "";
   if (destination === "") throw new WireError(`${field}.discovery.dst.path`, "is missing");
+  const hash = hashFromWire(wire.hash, `${field}.hash`);
   const load = required(wire.load.value, `${field}.load`);
   const duration = (wire: Duration | undefined, name: string) =>
     durationFromWire(required(wire, `${field}.load.${name}`), `${field}.load.${name}`);
@@ -128,5 +133,6 @@ function balancerFromWire(
     forward: null,
     defaultRttMs: duration(load.defaultRtt, "default_rtt"),
     decayMs: duration(load.decay, "decay"),
+    ...(hash === null ? {} : { hash }),
   };
 }

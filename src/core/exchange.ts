@@ -99,6 +99,8 @@ export class Exchange {
   attemptTimeoutMs = 0;
   /** Which endpoints a filter wants asked, or null. */
   choice: EndpointChoice | null = null;
+  /** The cookie that the client is given, by which the balancer knows it again; empty: none. */
+  givenCookie = "";
   /** The final status sent to the client; 0 when it got none. */
   status = 0;
   /** The response's `grpc-status`, once its head or trailers said one; -1: none. */
@@ -140,6 +142,7 @@ export class Exchange {
     this.timeoutMs = 0;
     this.attemptTimeoutMs = 0;
     this.choice = null;
+    this.givenCookie = "";
     this.status = 0;
     this.grpcStatus = -1;
     this.error = null;

@@ -2,6 +2,7 @@
 
 import type { FailureAccrual } from "./accrual.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { HashKey } from "./hash-key.ts";
 import type { RetryBudget, Route } from "./route.ts";
 
 /** Where a name or address came from: a resource, or a built-in default's name. */
@@ -42,4 +43,6 @@ export interface ClientPolicy {
   readonly decayMs: number;
   /** Null: no endpoint is ejected for its answers. */
   readonly accrual: FailureAccrual | null;
+  /** Which requests go to the same endpoint; null or absent: endpoints are taken by load. */
+  readonly hash?: HashKey | null;
 }

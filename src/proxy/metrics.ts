@@ -114,6 +114,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Connections that the policy denied",
   );
+  readonly balancerHash = this.#family(
+    "outbound_http_balancer_hash_total",
+    "counter",
+    "Attempts to a destination with consistent hashing, by what became of their key",
+  );
   readonly routeNotFound = this.#family(
     "inbound_http_route_not_found_total",
     "counter",

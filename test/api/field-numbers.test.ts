@@ -15,6 +15,7 @@ import { file_outbound } from "../../src/api/gen/outbound_pb.ts";
 import { file_tap } from "../../src/api/gen/tap_pb.ts";
 import { file_tls_route } from "../../src/api/gen/tls_route_pb.ts";
 import { file_transport_header } from "../../src/api/gen/transport_header_pb.ts";
+import { file_tulle_balance } from "../../src/api/gen/tulle/balance_pb.ts";
 import { file_tulle_filter } from "../../src/api/gen/tulle/filter_pb.ts";
 
 // One line a message: its fields in order as `name=number type`, `*` for repeated, `|` between the
@@ -137,7 +138,7 @@ outbound.TlsRoute.Filter: invalid=1 opaque_route.Invalid | forbidden=2 opaque_ro
 outbound.Backend: metadata=1 Meta, forward=2 destination.WeightedAddr | balancer=3 outbound.Backend.BalanceP2c, queue=4 outbound.Queue
 outbound.Backend.EndpointDiscovery: dst=1 outbound.Backend.EndpointDiscovery.DestinationGet
 outbound.Backend.EndpointDiscovery.DestinationGet: path=1 string
-outbound.Backend.BalanceP2c: discovery=1 outbound.Backend.EndpointDiscovery, peak_ewma=2 outbound.Backend.BalanceP2c.PeakEwma | penalty_peak_ewma=3 outbound.Backend.BalanceP2c.PenaltyPeakEwma
+outbound.Backend.BalanceP2c: discovery=1 outbound.Backend.EndpointDiscovery, peak_ewma=2 outbound.Backend.BalanceP2c.PeakEwma | penalty_peak_ewma=3 outbound.Backend.BalanceP2c.PenaltyPeakEwma, hash=2048 tulle.balance.v1.Hash
 outbound.Backend.BalanceP2c.PeakEwma: default_rtt=1 Dur, decay=2 Dur
 outbound.Backend.BalanceP2c.PenaltyPeakEwma: default_rtt=1 Dur, decay=2 Dur, penalty=3 Dur, max_retry_after=4 Dur, penalty_decay=5 Dur
 outbound.Queue: capacity=1 uint32, failfast_timeout=2 Dur
@@ -171,6 +172,10 @@ transport.l5d.io.Header: port=1 int32, name=2 string, session_protocol=3 transpo
 transport.l5d.io.SessionProtocol: http1=1 transport.l5d.io.SessionProtocol.Http1 | http2=2 transport.l5d.io.SessionProtocol.Http2
 transport.l5d.io.SessionProtocol.Http1:
 transport.l5d.io.SessionProtocol.Http2:
+tulle.balance.v1.Hash: header=1 tulle.balance.v1.Header | cookie=2 tulle.balance.v1.Cookie | source=3 tulle.balance.v1.Source
+tulle.balance.v1.Header: name=1 string
+tulle.balance.v1.Cookie: name=1 string, ttl=2 Dur
+tulle.balance.v1.Source:
 tulle.filter.v1.Chain: filters=1 *tulle.filter.v1.Filter
 tulle.filter.v1.Filter: name=1 string, module=2 tulle.filter.v1.Module, config=3 bytes, failure_policy=4 enum(FAILURE_POLICY_UNSPECIFIED=0 FAILURE_POLICY_OPEN=1 FAILURE_POLICY_CLOSED=2), limits=5 tulle.filter.v1.Limits, signature=6 bytes, callouts=7 map
 tulle.filter.v1.Module: sha256=1 bytes, size=2 uint64
@@ -206,6 +211,7 @@ const FILES: readonly DescFile[] = [
   file_outbound,
   file_tap,
   file_transport_header,
+  file_tulle_balance,
   file_tulle_filter,
 ];
 

@@ -2,7 +2,9 @@
 
 import { isIpv4, isIpv6, normalizeIp } from "../../core/addr.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
+import type { HashKey } from "../../model/hash-key.ts";
 import { accrualOf } from "./accrual.ts";
+import { hashOf } from "./hash-key.ts";
 import { type Traffic, trafficOf } from "./traffic.ts";
 import { parsePorts, type PortSet } from "../ports.ts";
 import type { Resource } from "../resource.ts";
@@ -21,6 +23,8 @@ export interface ServiceRow {
   readonly opaquePorts: PortSet | null;
   /** When clients eject endpoints; null: never. */
   readonly accrual: FailureAccrual | null;
+  /** Which requests clients send to the same endpoint; null: they choose by load. */
+  readonly hash: HashKey | null;
   /** What clients do with requests on the default route. */
   readonly traffic: Traffic;
   /** Whether clients may use only endpoints of their own node. */
@@ -68,6 +72,7 @@ export function serviceRow(r: Resource): ServiceRow {
     }),
     opaquePorts: opaque === undefined ? null : parsePorts(opaque),
     accrual: accrualOf(annotations),
+    hash: hashOf(annotations),
     traffic: trafficOf(annotations),
     local: spec.at("internalTrafficPolicy").stringOr("Cluster") === "Local",
   };

@@ -70,6 +70,7 @@ function ofService(
         filters,
       }],
       accrual: protocol === "opaque" ? null : service?.accrual ?? null,
+      hash: service?.hash ?? null,
       destination: `${fullName(target, mesh.options.clusterDomain)}:${port}`,
       forward: null,
     },

@@ -4,6 +4,7 @@
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint, EndpointSet } from "../../model/endpoint.ts";
+import type { HashKey } from "../../model/hash-key.ts";
 import type { ClientPolicy, Profile } from "../../model/profile.ts";
 import {
   DEFAULT_RETRY_BUDGET,
@@ -39,6 +40,7 @@ export interface TargetPlan {
   readonly defaultRttMs: number;
   readonly decayMs: number;
   readonly accrual: FailureAccrual | null;
+  readonly hash: HashKey | null;
 }
 
 /** Linkerd's, for targets whose policy says nothing. */
@@ -66,6 +68,7 @@ export function combine(
     decayMs: policy?.decayMs ?? DEFAULT_DECAY_MS,
     // Of the policy, also where the profile has the routes: it is the Service's, not a route's.
     accrual: policy?.accrual ?? null,
+    hash: policy?.hash ?? null,
   };
 }
 

@@ -5,6 +5,7 @@
 import type { SocketAddr } from "../../core/addr.ts";
 import type { FilterChain } from "../../core/filter.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
+import type { HashKey } from "../../model/hash-key.ts";
 import type { EndpointSet } from "../../model/endpoint.ts";
 import type { ServerPolicy } from "../../model/policy.ts";
 import type { RetryBudget, Route } from "../../model/route.ts";
@@ -36,6 +37,8 @@ export interface OutboundSnapshot {
   readonly decayMs: number;
   /** When endpoints are ejected; null: never. */
   readonly accrual: FailureAccrual | null;
+  /** Which requests go to the same endpoint; null or absent: endpoints are taken by load. */
+  readonly hash?: HashKey | null;
 }
 
 /** All that is known of an inbound port. */

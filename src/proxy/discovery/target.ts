@@ -19,6 +19,8 @@ import type { Lease } from "./shared.ts";
 import { Shared } from "./shared.ts";
 import type { Streams } from "./streams.ts";
 
+const NO_ENDPOINTS: EndpointSet = { exists: true, endpoints: [] };
+
 /** What all targets of a proxy share. */
 export interface TargetContext {
   readonly streams: Streams;
@@ -192,12 +194,16 @@ export class OutboundTarget {
       defaultRttMs: plan.defaultRttMs,
       decayMs: plan.decayMs,
       accrual: plan.accrual,
+      hash: plan.hash,
     }, why);
   }
 
   #endpointsOf(plan: TargetPlan): EndpointSet | null {
     if ("set" in plan.endpoints) return plan.endpoints.set;
-    return this.#known() ?? this.#lastSet;
+    const set = this.#known() ?? this.#lastSet;
+    // Who connected to an address was told of it: as in Linkerd, requests wait and then fail fast. Only
+    // who names a service is told that there is none.
+    return set?.exists === false && this.#target.kind === "addr" ? NO_ENDPOINTS : set;
   }
 
   /** What the newest paths lead to, once each of them has answered; null: not known yet. */

@@ -1,10 +1,12 @@
 // Picks the endpoint of an attempt: power of two choices over peak EWMA, among those that can be
 // reached as long as there are any.
 
-import type { EndpointChoice, HttpService } from "../../core/exchange.ts";
+import type { EndpointChoice, Exchange, HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { EndpointState } from "./endpoint.ts";
+import type { KeyReader } from "./hash-key.ts";
+import { again } from "./hash-ring.ts";
 import { pickP2c } from "./peak-ewma.ts";
 import { NOBODY, type TapHub } from "../tap/hub.ts";
 import { outboundEnds } from "../tap/ends.ts";
@@ -66,6 +68,43 @@ function pickOf(endpoints: readonly EndpointState[], now: number, random: () => 
   return endpoints[pickP2c(endpoints.length, load, random)] as EndpointState;
 }
 
+/** What a backend is drawn with for a request that has a key: requests with the same key get the same. */
+let keyFraction = 0;
+const byKey = () => keyFraction;
+
+/** What of a destination an attempt goes to. */
+interface Choice {
+  backend: BackendState | null;
+  endpoint: EndpointState | null;
+}
+/** Used again for each attempt. */
+const picked: Choice = { backend: null, endpoint: null };
+
+/** The endpoint to which the request's key belongs; one without a key goes where load is least. */
+function pickByKey(target: Target, keys: KeyReader, x: Exchange, random: () => number): Choice {
+  const route = x.route as RouteState;
+  let hash = keys.read(x);
+  const hadKey = hash >= 0;
+  if (!hadKey && keys.gives) hash = keys.give(x, random);
+  if (hash < 0) {
+    target.hashes?.add("none");
+    return pickByLoad(target, x, random);
+  }
+  // Not the hash itself, which says where on the ring: the backends' shares of it would be uneven.
+  keyFraction = again(hash) / 0x1_0000_0000;
+  picked.backend = backendOf(target, route, byKey);
+  const ring = picked.backend === null ? target.ring : picked.backend.ring;
+  picked.endpoint = ring?.pick(hash, x.attempt, target.reach.driver.now) ?? null;
+  target.hashes?.add(!hadKey ? "given" : ring?.moved === true ? "moved" : "owner");
+  return picked;
+}
+
+function pickByLoad(target: Target, x: Exchange, random: () => number): Choice {
+  picked.backend = backendOf(target, x.route as RouteState, random);
+  picked.endpoint = pickEndpoint(target, random, x.choice, picked.backend);
+  return picked;
+}
+
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(
   target: Target,
@@ -73,9 +112,14 @@ export function balance(
   tap: TapHub = NOBODY,
 ): HttpService {
   const now = () => target.reach.driver.now;
-  return (x, reply) => {
-    const backend = backendOf(target, x.route as RouteState, random);
-    const endpoint = pickEndpoint(target, random, x.choice, backend);
+  return (x, outer) => {
+    const { backend, endpoint } = target.keys !== null && x.choice === null
+      ? pickByKey(target, target.keys, x, random)
+      : pickByLoad(target, x, random);
+    // Who was given a cookie must be told.
+    const reply = x.givenCookie === "" || target.keys === null
+      ? outer
+      : target.keys.telling(x, outer);
     if (endpoint === null) {
       const { choice } = x;
       const which = choice === null ? "" : ` with ${choice.label}=${choice.value}`;

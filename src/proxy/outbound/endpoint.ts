@@ -19,7 +19,7 @@ import {
 import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
 import { encodeTransportHeader, TRANSPORT_ALPN } from "../../api/transport-header.ts";
 import { Breaker } from "./breaker.ts";
-import { PeakEwma } from "./peak-ewma.ts";
+import { PeakEwma, type PendingCount } from "./peak-ewma.ts";
 
 /** How this proxy reaches endpoints. Per process. */
 export interface ReachOptions {
@@ -114,12 +114,13 @@ export class EndpointState implements LoadListener {
     ewma: { defaultRttMs: number; decayMs: number },
     accrual: FailureAccrual | null,
     isFailure: (status: number) => boolean,
+    together?: PendingCount,
   ) {
     this.endpoint = endpoint;
     this.name = formatSocketAddr(endpoint.addr);
     this.#o = o;
     this.#isFailure = isFailure;
-    this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now);
+    this.ewma = new PeakEwma(ewma.defaultRttMs, ewma.decayMs, o.driver.now, together);
     this.connect = connectTo(endpoint, o);
     this.#backoff = o.backoff();
     this.#breaker = accrual === null ? null : new Breaker(accrual, o.random, o.driver.now);

@@ -1,5 +1,10 @@
 // How loaded an endpoint is, and which of two to take. Pure arithmetic over a clock that is handed in.
 
+/** Requests without a response head, of several endpoints together. */
+export interface PendingCount {
+  count: number;
+}
+
 /** Latencies below this count as this, so that a very fast endpoint does not draw all requests. */
 const FLOOR_MS = 1;
 
@@ -11,13 +16,30 @@ export class PeakEwma {
   readonly #decayMs: number;
   #estimateMs: number;
   #updatedMs: number;
-  /** Requests given to the endpoint that have no response head yet. */
-  pending = 0;
+  #pending = 0;
+  /** Counts what is pending at this endpoint and at others together. */
+  readonly #together: PendingCount;
 
-  constructor(defaultRttMs: number, decayMs: number, nowMs: number) {
+  constructor(
+    defaultRttMs: number,
+    decayMs: number,
+    nowMs: number,
+    together: PendingCount = { count: 0 },
+  ) {
+    this.#together = together;
     this.#estimateMs = defaultRttMs;
     this.#decayMs = decayMs;
     this.#updatedMs = nowMs;
+  }
+
+  /** Requests given to the endpoint that have no response head yet. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  set pending(n: number) {
+    this.#together.count += n - this.#pending;
+    this.#pending = n;
   }
 
   /** A response came after `rttMs`. */

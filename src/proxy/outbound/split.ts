@@ -3,6 +3,7 @@
 
 import type { RouteSplit } from "../../model/route.ts";
 import type { EndpointState } from "./endpoint.ts";
+import type { HashRing } from "./hash-ring.ts";
 
 /** A backend with the endpoints that it has now. */
 export interface BackendState {
@@ -10,6 +11,8 @@ export interface BackendState {
   readonly authority: string;
   readonly weight: number;
   readonly endpoints: readonly EndpointState[];
+  /** Of its endpoints; null: they are taken by load. */
+  readonly ring: HashRing | null;
 }
 
 export interface SplitState {
@@ -17,14 +20,19 @@ export interface SplitState {
   readonly backends: readonly BackendState[];
 }
 
-/** Joins a route's split with the endpoints of all backends of its target. */
-export function splitState(split: RouteSplit, all: readonly EndpointState[]): SplitState {
+/** Joins a route's split with the endpoints of all backends of its target, and with their rings. */
+export function splitState(
+  split: RouteSplit,
+  all: readonly EndpointState[],
+  ringOf: (authority: string) => HashRing | null = () => null,
+): SplitState {
   return {
     pick: split.pick,
     backends: split.backends.map(({ authority, weight }) => ({
       authority,
       weight,
       endpoints: all.filter((e) => e.endpoint.backend === authority),
+      ring: ringOf(authority),
     })),
   };
 }

@@ -8,6 +8,10 @@ import { isFailure, type Route } from "../../model/route.ts";
 import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
 import { RouteSeries } from "../metrics.ts";
 import { EndpointState, type ReachOptions } from "./endpoint.ts";
+import { KeyReader } from "./hash-key.ts";
+import { HashRing } from "./hash-ring.ts";
+import { HashSeries } from "./hash-series.ts";
+import type { PendingCount } from "./peak-ewma.ts";
 import { RetryTokens } from "./retry-budget.ts";
 import { type SplitState, splitState } from "./split.ts";
 
@@ -33,6 +37,10 @@ export class Target {
   routes: readonly RouteState[] = [];
   /** Endpoints that may be picked. Replaced, never changed in place. */
   endpoints: readonly EndpointState[] = [];
+  /** Of all endpoints, where requests with the same key go to the same one; null: they need not. */
+  ring: HashRing | null = null;
+  keys: KeyReader | null = null;
+  hashes: HashSeries | null = null;
   budget: RetryTokens | null = null;
   /** No endpoint became ready in time: requests fail at once until one does. */
   failfast = false;
@@ -41,6 +49,8 @@ export class Target {
   active = 0;
   lastUsedMs = 0;
   readonly #byKey = new Map<string, EndpointState>();
+  /** What is pending at all endpoints of a backend; the empty name is the target's own. */
+  readonly #pending = new Map<string, PendingCount>();
   readonly #end: () => void;
   readonly #series = new Map<string, RouteSeries>();
 
@@ -91,10 +101,22 @@ export class Target {
         (before.http2Only === true) !== (snapshot.http2Only === true));
     const { endpoints } = this;
     if (before?.endpoints !== snapshot.endpoints || renew) this.#updateEndpoints(snapshot, renew);
+    const hash = snapshot.hash ?? null;
+    const isHashNew = JSON.stringify(before?.hash ?? null) !== JSON.stringify(hash);
+    if (isHashNew) this.keys = hash === null ? null : new KeyReader(hash);
+    if (isHashNew || endpoints !== this.endpoints) {
+      this.ring = hash === null ? null : this.#ringOf(null);
+      this.hashes = hash === null ? null : new HashSeries(this.reach.metrics, snapshot.authority);
+    }
     const named = new Set(
       snapshot.routes.flatMap(({ route }) => route.split?.backends ?? []).map((b) => b.authority),
     );
-    if (before?.routes !== snapshot.routes || (named.size > 0 && endpoints !== this.endpoints)) {
+    const isSplitNew = named.size > 0 && (isHashNew || endpoints !== this.endpoints);
+    if (before?.routes !== snapshot.routes || isSplitNew) {
+      const rings = new Map<string, HashRing | null>();
+      for (const authority of hash === null ? [] : named) {
+        rings.set(authority, this.#ringOf(authority));
+      }
       // Until the backends of a new split are known, the endpoints are those of before.
       const isKnown = this.endpoints.some((e) => named.has(e.endpoint.backend ?? ""));
       this.routes = snapshot.routes.map(({ route, chain }) => ({
@@ -103,11 +125,25 @@ export class Target {
         series: this.#routeSeries(snapshot.authority, route),
         split: route.split === undefined || !isKnown
           ? null
-          : splitState(route.split, this.endpoints),
+          : splitState(route.split, this.endpoints, (authority) => rings.get(authority) ?? null),
       }));
     }
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();
+  }
+
+  /** Of one backend of a split, or of all endpoints. */
+  #ringOf(backend: string | null): HashRing {
+    const members = backend === null
+      ? this.endpoints
+      : this.endpoints.filter((e) => e.endpoint.backend === backend);
+    return new HashRing(members, this.#pendingOf(backend ?? ""));
+  }
+
+  #pendingOf(backend: string): PendingCount {
+    let pending = this.#pending.get(backend);
+    if (pending === undefined) this.#pending.set(backend, pending = { count: 0 });
+    return pending;
   }
 
   #routeSeries(authority: string, route: Route): RouteSeries {
@@ -141,6 +177,7 @@ export class Target {
           snapshot,
           snapshot.accrual,
           (status) => isFailure(status, []),
+          this.#pendingOf(endpoint.backend ?? ""),
         );
         this.#byKey.set(key, state);
       }
