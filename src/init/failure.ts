@@ -12,6 +12,8 @@ export type Cause =
   | "no-lock"
   | "locked"
   | "mixed"
+  /** The network namespace that was named cannot be entered. */
+  | "no-netns"
   | "other";
 
 /** Rules were not written. */
@@ -41,12 +43,33 @@ export interface CommandResult {
   readonly missing: boolean;
 }
 
-/** The failure that `result` of `program` means. `ipv6` adds what to do where there is no IPv6. */
-export function explain(program: string, result: CommandResult, ipv6: boolean): InitFailure {
-  if (result.missing) {
+/** How `nsenter`, which runs a program in another namespace, says that there is none. */
+const NOT_ENTERED = /^nsenter: (?:failed to execute|cannot execute)/m;
+
+/**
+ * The failure that `result` of `program` means. `ipv6` adds what to do where there is no IPv6; `netns`
+ * is the path of the network namespace that it ran in by `nsenter`, null: this one.
+ */
+export function explain(
+  program: string,
+  result: CommandResult,
+  ipv6: boolean,
+  netns: string | null = null,
+): InitFailure {
+  const { stderr } = result;
+  if (result.missing && netns !== null) {
+    return new InitFailure("no-netns", "--netns needs nsenter, which is not installed here");
+  }
+  if (result.missing || NOT_ENTERED.test(stderr)) {
     return new InitFailure("no-program", `${program} is not installed in this image`);
   }
-  const { stderr } = result;
+  if (netns !== null && /^nsenter: /m.test(stderr)) {
+    return new InitFailure(
+      "no-netns",
+      `The network namespace ${netns} cannot be entered: give a path that ip netns or the container ` +
+        `runtime made, and CAP_SYS_ADMIN (${firstLine(stderr)})`,
+    );
+  }
   const said = firstLine(stderr) || `exit status ${result.code ?? "none"}`;
   const fail = (cause: Cause, text: string) =>
     new InitFailure(cause, `${program}: ${text} (${said})`);

@@ -32,9 +32,16 @@ export function candidates(asked: ModeName): readonly Mode[] {
   return [asked, ...INSTEAD.filter((mode) => mode !== asked)];
 }
 
-/** The modes in which rules may be left that contradict those of `mode`; unknown for `plain`. */
-export function rivals(mode: Mode): readonly Mode[] {
-  return mode === "plain" ? [] : mode === "nft" ? ["legacy"] : ["nft"];
+/** The modes in which rules may be left that contradict those of `mode`. */
+export function rivals(mode: Exclude<Mode, "plain">): readonly Mode[] {
+  return mode === "nft" ? ["legacy"] : ["nft"];
+}
+
+/** Which kind `plain` is, by what its program says of itself (`iptables-save v1.8.9 (nf_tables)`). */
+export function kindOfPlain(version: string): Exclude<Mode, "plain"> | null {
+  if (version.includes("(nf_tables)")) return "nft";
+  // Before 1.8 there was one kind, and it did not name itself.
+  return /\(legacy\)|v1\.[0-7]\./.test(version) ? "legacy" : null;
 }
 
 /**

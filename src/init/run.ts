@@ -4,7 +4,7 @@
 
 import type { Logger } from "../core/log.ts";
 import { type CommandResult, explain, InitFailure } from "./failure.ts";
-import { candidates, type Mode, type ModeName, programsOf, rivals } from "./modes.ts";
+import { candidates, kindOfPlain, type Mode, type ModeName, programsOf, rivals } from "./modes.ts";
 import {
   installDocument,
   isClean,
@@ -30,6 +30,8 @@ export interface InitPlace {
   readonly wait: boolean;
 }
 
+/** The modes that rules are in, whatever name they were written by. */
+const WRITTEN: readonly Mode[] = ["nft", "legacy"];
 /** Seconds for which `--wait` waits. */
 const WAIT_SECONDS = "5";
 
@@ -44,13 +46,17 @@ export async function install(
   log: Logger,
 ): Promise<Mode> {
   const order = await withOurs(candidates(place.mode), place, run);
+  const tried: string[] = [];
   for (const [i, mode] of order.entries()) {
     try {
       await installIn(mode, o, place, run, log);
     } catch (e) {
       const next = order[i + 1];
       if (!(e instanceof InitFailure) || !e.modeCannotWork) throw e;
-      if (next === undefined) throw allFailed(order, e);
+      tried.push(`${mode}: ${e.message}`);
+      if (next === undefined) {
+        throw new InitFailure(e.kind, `No iptables mode works here: ${tried.join("; ")}`);
+      }
       log.warn(`iptables mode ${mode} cannot work here: trying ${next} instead`, {
         why: e.message,
       });
@@ -90,25 +96,31 @@ export async function remove(place: InitPlace, run: RunCommand, log: Logger): Pr
 
 /**
  * The shell script that does what `install` or `remove` would do in a namespace without our rules,
- * or with all of them.
+ * or with all of them. What may have been written in any mode is removed where it is.
  */
 export function script(
   o: InterceptOptions,
   place: InitPlace,
   what: "install" | "remove",
 ): readonly string[] {
-  const mode = candidates(place.mode)[0] as Mode;
-  return families(place).flatMap((family) => {
-    const chains = interceptRules(o, family);
-    const text = what === "install"
-      ? installDocument(chains, { chains: [], rules: [], jumps: [] })
-      : removeAllDocument(chains);
-    return [
-      `${restoreCommand(mode, family, place).join(" ")} <<'END'`,
-      ...text.trimEnd().split("\n"),
-      "END",
-    ];
-  });
+  const any = what === "remove" && place.mode === "auto";
+  const modes = any ? WRITTEN : [candidates(place.mode)[0] as Mode];
+  return modes.flatMap((mode) =>
+    families(place).flatMap((family) => {
+      const chains = interceptRules(o, family);
+      const text = what === "install"
+        ? installDocument(chains, { chains: [], rules: [], jumps: [] })
+        : removeAllDocument(chains);
+      const block = [
+        `${restoreCommand(mode, family, place).join(" ")} <<'END'`,
+        ...text.trimEnd().split("\n"),
+        "END",
+      ];
+      if (!any) return block;
+      const saved = [...enter(place), programsOf(mode, family).save].join(" ");
+      return [`if ${saved} 2>/dev/null | grep -q '^:PROXY_INIT_'; then`, ...block, "fi"];
+    })
+  );
 }
 
 async function installIn(
@@ -145,7 +157,8 @@ async function refuseRivals(
   place: InitPlace,
   run: RunCommand,
 ): Promise<void> {
-  for (const rival of rivals(mode)) {
+  const kind = mode === "plain" ? await plainKind(family, place, run) : mode;
+  for (const rival of kind === null ? [] : rivals(kind)) {
     const found = await look(rival, family, place, run, false);
     if (found === null || isClean(found)) continue;
     throw new InitFailure(
@@ -154,6 +167,13 @@ async function refuseRivals(
         `run tulle init --undo first, or give --iptables-mode ${rival}`,
     );
   }
+}
+
+/** Which kind the programs without a suffix are; null when they do not say. */
+async function plainKind(family: Family, place: InitPlace, run: RunCommand) {
+  const { save } = programsOf("plain", family);
+  const { code, stdout } = await run([...enter(place), save, "--version"], "");
+  return code === 0 ? kindOfPlain(stdout) : null;
 }
 
 /** For `auto`: the mode that has rules of ours comes first. */
@@ -179,7 +199,7 @@ async function save(
 ): Promise<NatState> {
   const { save } = programsOf(mode, family);
   const result = await run([...enter(place), save, "-t", "nat"], "");
-  if (result.code !== 0) throw explain(save, result, family === "ipv6");
+  if (result.code !== 0) throw explain(save, result, family === "ipv6", place.netns);
   return readState(result.stdout);
 }
 
@@ -197,7 +217,7 @@ async function look(
   const { save } = programsOf(mode, family);
   const result = await run([...enter(place), save], "");
   if (result.code === 0) return readState(result.stdout);
-  const failure = explain(save, result, family === "ipv6");
+  const failure = explain(save, result, family === "ipv6", place.netns);
   if (strictly && !failure.modeCannotWork) throw failure;
   return null;
 }
@@ -212,7 +232,7 @@ async function restore(
   const command = restoreCommand(mode, family, place);
   const result = await run(command, text);
   if (result.code !== 0) {
-    throw explain(programsOf(mode, family).restore, result, family === "ipv6");
+    throw explain(programsOf(mode, family).restore, result, family === "ipv6", place.netns);
   }
 }
 
@@ -227,11 +247,4 @@ function enter({ netns }: InitPlace): readonly string[] {
 
 function families({ ipv6 }: InitPlace): readonly Family[] {
   return ipv6 ? ["ipv4", "ipv6"] : ["ipv4"];
-}
-
-function allFailed(order: readonly Mode[], last: InitFailure): InitFailure {
-  return new InitFailure(
-    last.kind,
-    `No iptables mode works here, of ${order.join(", ")}; the last one: ${last.message}`,
-  );
 }

@@ -6,6 +6,7 @@ import { parseFlags } from "../../src/cli/flags.ts";
 import { initCommand, initOptions } from "../../src/cli/init.ts";
 import { networkValidatorCommand } from "../../src/cli/network-validator.ts";
 import { explain } from "../../src/init/failure.ts";
+import { kindOfPlain } from "../../src/init/modes.ts";
 import { multiportLists, parsePortRange } from "../../src/init/ports.ts";
 import { isClean, readState } from "../../src/init/restore.ts";
 import { install, remove, type RunCommand, script } from "../../src/init/run.ts";
@@ -91,6 +92,7 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
     ...["--timeout-close-wait-secs", "3600"],
   ],
   undo: ["--undo", "--iptables-mode", "legacy"],
+  "undo-any": ["--undo"],
 };
 
 for (const [name, argv] of Object.entries(CASES)) {
@@ -229,6 +231,22 @@ test("the programs' messages are told apart", () => {
     assert.match(of(stderr).message, text);
   }
   assert.match(of("Table does not exist", true).message, "--ipv6=false");
+});
+
+test("plain is the kind that its program says, and --netns names what cannot be entered", () => {
+  assert.is(kindOfPlain("iptables-save v1.8.9 (nf_tables)"), "nft");
+  assert.is(kindOfPlain("iptables-save v1.8.9 (legacy)"), "legacy");
+  assert.is(kindOfPlain("iptables-save v1.6.1"), "legacy");
+  assert.is(kindOfPlain("something else"), null);
+  const of = (stderr: string, missing = false) =>
+    explain("iptables-save", { code: missing ? null : 1, stdout: "", stderr, missing }, false, "/n")
+      .message;
+  assert.match(of("", true), "--netns needs nsenter");
+  assert.match(
+    of("nsenter: failed to execute iptables-save: No such file or directory"),
+    "iptables-save is not installed in this image",
+  );
+  assert.match(of("nsenter: cannot open /n: No such file or directory"), "/n cannot be entered");
 });
 
 test("the script of auto is that of the first mode it would try", () => {

@@ -1,5 +1,5 @@
 // The applications of the tests in namespaces, which know of no proxy: `serve PORT…` answers HTTP, and
-// with 5432 speaks first; `get IP PORT` asks once and prints what came, or why nothing did.
+// with 5432 speaks first; `get IP PORT…` asks each once and prints what came, or why nothing did.
 
 import http from "node:http";
 import net from "node:net";
@@ -19,15 +19,21 @@ if (what === "serve") {
   }
   process.stdout.write("ready\n");
 } else {
-  const [ip = "", port = "0"] = args;
+  for (let i = 0; i + 1 < args.length; i += 2) {
+    process.stdout.write(await ask(args[i] ?? "", args[i + 1] ?? "0") + "\n");
+  }
+}
+
+function ask(ip: string, port: string): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
   const socket = net.connect(Number(port), ip);
-  const timer = setTimeout(() => done("timeout"), 10_000);
-  let text = "";
   const done = (line: string) => {
     clearTimeout(timer);
-    process.stdout.write(line + "\n");
     socket.destroy();
+    resolve(line);
   };
+  const timer = setTimeout(() => done("timeout"), 15_000);
+  let text = "";
   socket.setEncoding("utf8");
   socket.on("data", (more: string) => {
     text += more;
@@ -38,4 +44,5 @@ if (what === "serve") {
   if (port !== "5432") {
     socket.write(`GET / HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n`);
   }
+  return promise;
 }

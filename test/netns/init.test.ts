@@ -1,65 +1,15 @@
-import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { readFileSync, writeFileSync } from "node:fs";
+// What `tulle init` writes is what Linkerd's proxy-init writes, rule for rule, and what goes wrong is
+// named by its cause. That the rules do what they say is in init-flags.test.ts.
+
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { testUnless } from "../support/skip.ts";
-import { join, Namespace, namespacesMissing, RUNTIME } from "./namespaces.ts";
+import { type Finished, Namespace, namespacesMissing, RUNTIME } from "./namespaces.ts";
 
 const MISSING = namespacesMissing();
-const UID = 2102;
-const FLAGS = ["-p", "4143", "-o", "4140", "--proxy-uid", String(UID)];
-const PORTS = ["8080", "8081", "8082", "5432"];
-/** By family. */
-const CLIENT = ["10.77.0.1", "fd77::1"];
-const SERVER = ["10.77.0.2", "fd77::2"];
-const at = (ip: string, port: number) => ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-
-/** Two pods with proxies and an application, without rules yet. */
-interface Pods {
-  readonly client: Namespace;
-  readonly server: Namespace;
-  /** What the proxies saw since the last call. */
-  outbound(): string[];
-  inbound(): string[];
-}
-
-async function withPods(body: (pods: Pods) => void | Promise<void>): Promise<void> {
-  const client = new Namespace(`tulle-a-${process.pid}`);
-  const server = new Namespace(`tulle-b-${process.pid}`);
-  let dir = "";
-  try {
-    join(client, server);
-    // Not below TMPDIR, which may be closed to the proxy's user.
-    dir = await mkdtemp("/tmp/tulle-netns-");
-    await chmod(dir, 0o755);
-    const files = [`${dir}/outbound`, `${dir}/inbound`] as const;
-    for (const file of files) {
-      await writeFile(file, "");
-      await chown(file, UID, UID); // Deno appends to its own files only
-    }
-    await client.start(UID, "test/netns/proxy-process.ts", files[0], ...CLIENT);
-    await server.start(UID, "test/netns/proxy-process.ts", files[1], ...SERVER);
-    await server.start(0, "test/netns/app-process.ts", "serve", ...PORTS);
-    await body({
-      client,
-      server,
-      outbound: () => taken(files[0]),
-      inbound: () => taken(files[1]),
-    });
-  } finally {
-    await client.remove();
-    await server.remove();
-    if (dir !== "") await rm(dir, { recursive: true, force: true });
-  }
-}
-
-/** The lines of a file, which is empty afterwards. */
-function taken(file: string): string[] {
-  const lines = readFileSync(file, "utf8").split("\n").filter((line) => line !== "");
-  writeFileSync(file, "");
-  return lines;
-}
+const FLAGS = ["-p", "4143", "-o", "4140", "--proxy-uid", "2102"];
 
 /** The commands that Linkerd's proxy-init runs, one by one, as its reference lists them. */
 function referenceCommands(program: string): string[] {
@@ -94,100 +44,6 @@ function referenceCommands(program: string): string[] {
 
 for (const mode of ["legacy", "nft"] as const) {
   const MODE = ["--iptables-mode", mode];
-
-  testUnless(
-    MISSING,
-    test,
-    `${mode}: an application without configuration goes through both proxies`,
-    () =>
-      withPods(({ client, server, outbound, inbound }) => {
-        assert.is(client.get(SERVER[0]!, 8080), "port 8080", "before there are rules");
-        assert.equal([outbound(), inbound()], [[], []]);
-        for (const pod of [client, server]) {
-          const { status, stdout, stderr } = pod.tulle("init", ...FLAGS, ...MODE);
-          assert.is(status, 0, stdout + stderr);
-        }
-        for (const ip of SERVER) {
-          assert.is(client.get(ip, 8080), "port 8080");
-          assert.equal(outbound(), [`outbound ${at(ip, 8080)}`]);
-          assert.equal(inbound(), [`inbound ${at(ip, 8080)}`]);
-          assert.is(client.get(ip, 5432), "server first", "a server that speaks first");
-          assert.equal(outbound(), [`outbound ${at(ip, 5432)}`]);
-          assert.equal(inbound(), [`inbound ${at(ip, 5432)}`]);
-          // the proxy's own user is left alone by its rules, and only by those
-          assert.is(client.get(ip, 8080, UID), "port 8080");
-          assert.equal(outbound(), []);
-          assert.equal(inbound(), [`inbound ${at(ip, 8080)}`]);
-          // what a pod says to itself is not redirected
-          assert.is(server.get(ip, 8080), "port 8080");
-          assert.equal(inbound(), []);
-        }
-        for (const pod of [client, server]) assert.is(pod.tulle("init", "--undo").status, 0);
-        assert.not.match(client.saved(mode), "PROXY_INIT");
-        for (const ip of SERVER) assert.is(client.get(ip, 8080), "port 8080");
-        assert.equal([outbound(), inbound()], [[], []]);
-      }),
-  );
-
-  testUnless(
-    MISSING,
-    test,
-    `${mode}: ports, ranges and subnets that are skipped are not redirected`,
-    () =>
-      withPods(({ client, server, outbound, inbound }) => {
-        const skip = [
-          "--outbound-ports-to-ignore",
-          "9,8081-8082",
-          "--inbound-ports-to-ignore",
-          "8082",
-        ];
-        for (const pod of [client, server]) {
-          assert.is(pod.tulle("init", ...FLAGS, ...MODE, ...skip).status, 0);
-        }
-        for (const ip of SERVER) {
-          for (const [port, out, into] of [[8080, 1, 1], [8081, 0, 1], [8082, 0, 0]] as const) {
-            assert.is(client.get(ip, port), `port ${port}`);
-            assert.is(outbound().length, out, `outbound ${ip} ${port}`);
-            assert.is(inbound().length, into, `inbound ${ip} ${port}`);
-          }
-        }
-        const subnets = ["--subnets-to-ignore", `${CLIENT[0]}/32, ${CLIENT[1]}/128`];
-        assert.is(server.tulle("init", ...FLAGS, ...MODE, ...subnets).status, 0);
-        for (const ip of SERVER) {
-          assert.is(client.get(ip, 8080), "port 8080");
-          assert.equal(inbound(), []);
-        }
-        assert.is(server.tulle("init", ...FLAGS, ...MODE, "-r", "8081").status, 0);
-        for (const ip of SERVER) {
-          client.get(ip, 8080);
-          assert.equal(inbound(), []);
-          client.get(ip, 8081);
-          assert.equal(inbound(), [`inbound ${at(ip, 8081)}`]);
-        }
-      }),
-  );
-
-  testUnless(
-    MISSING,
-    test,
-    `${mode}: --ipv6=false leaves IPv6, --netns and -w work from outside`,
-    () =>
-      withPods(({ client, outbound }) => {
-        const other = new Namespace(`tulle-c-${process.pid}`);
-        try {
-          const path = `/run/netns/${client.name}`;
-          const place = ["--netns", path, "-w", "--ipv6=false"];
-          const done = other.tulle("init", ...FLAGS, ...MODE, ...place);
-          assert.is(done.status, 0, done.stdout + done.stderr);
-          assert.is(client.get(SERVER[0]!, 8080), "port 8080");
-          assert.is(outbound().length, 1);
-          assert.is(client.get(SERVER[1]!, 8080), "port 8080");
-          assert.is(outbound().length, 0);
-        } finally {
-          void other.remove();
-        }
-      }),
-  );
 
   testUnless(
     MISSING,
@@ -234,26 +90,134 @@ function sorted(saved: string): string {
   ].join("\n");
 }
 
-testUnless(MISSING, test, "errors name their cause", async () => {
+/** A network namespace, gone afterwards. */
+async function withPod(body: (pod: Namespace) => void | Promise<void>): Promise<void> {
   const pod = new Namespace(`tulle-a-${process.pid}`);
   try {
-    const bare = pod.run(
-      ...["setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-all", "--reuid=65534"],
-      ...["--regid=65534", "--clear-groups", ...RUNTIME, "src/cli/main.ts"],
-      ...["init", ...FLAGS, "--iptables-mode", "nft"],
-    );
-    assert.is(bare.status, 1);
-    assert.match(bare.stderr, /the capabilities NET_ADMIN and NET_RAW are missing/);
-    assert.is(pod.tulle("init", ...FLAGS, "--iptables-mode", "legacy").status, 0);
-    const mixed = pod.tulle("init", ...FLAGS, "--iptables-mode", "nft");
-    assert.is(mixed.status, 1);
-    assert.match(mixed.stderr, /legacy and nft must not be mixed; run tulle init --undo first/);
-    const auto = pod.tulle("init", ...FLAGS, "--iptables-mode", "auto");
-    assert.is(auto.status, 0);
-    assert.match(auto.stdout, "mode=legacy");
+    await body(pod);
   } finally {
     await pod.remove();
   }
-});
+}
+
+/** One line that names the cause: nothing before it in the log is an error. */
+function assertRefused({ status, stderr }: Finished, why: RegExp): void {
+  assert.is(status, 1, stderr);
+  assert.match(stderr, why);
+  assert.is(stderr.trim().split("\n").length, 1, stderr);
+}
+
+for (const mode of ["legacy", "nft", "plain"] as const) {
+  testUnless(MISSING, test, `${mode}: a missing capability is named`, () =>
+    withPod((pod) => {
+      const bare = (...flags: string[]) =>
+        pod.run(
+          ...["setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-all", "--reuid=65534"],
+          ...["--regid=65534", "--clear-groups", "env", "DENO_DIR=/tmp/none"],
+          ...["XTABLES_LOCKFILE=/tmp/none.lock", ...RUNTIME, "src/cli/main.ts", "init", ...flags],
+        );
+      const why = /the capabilities NET_ADMIN and NET_RAW are missing: add both/;
+      assertRefused(bare(...FLAGS, "--iptables-mode", mode), why);
+      assertRefused(bare("--undo", "--iptables-mode", mode), why);
+      const place = ["--netns", `/run/netns/${pod.name}`];
+      const enter = /network namespace \/run\/netns\/\S+ cannot be entered.*CAP_SYS_ADMIN/;
+      assertRefused(bare(...FLAGS, "--iptables-mode", mode, ...place), enter);
+    }));
+}
+
+testUnless(
+  MISSING,
+  test,
+  "legacy and nft rules are not mixed, whatever plain is",
+  () =>
+    withPod((pod) => {
+      const plain = pod.run("iptables-save", "--version").stdout.includes("nf_tables")
+        ? "nft"
+        : "legacy";
+      for (const [first, other] of [["legacy", "nft"], ["nft", "legacy"]] as const) {
+        assert.is(pod.tulle("init", ...FLAGS, "--iptables-mode", first).status, 0);
+        const before = pod.saved(first);
+        const why = new RegExp(
+          `are there in mode ${first}: legacy and nft must not be mixed; run tulle init --undo first`,
+        );
+        assertRefused(pod.tulle("init", ...FLAGS, "--iptables-mode", other), why);
+        const unnamed = pod.tulle("init", ...FLAGS, "--iptables-mode", "plain");
+        if (plain === first) assert.is(unnamed.status, 0, unnamed.stderr);
+        else assertRefused(unnamed, why);
+        assert.is(pod.saved(first), before);
+        const auto = pod.tulle("init", ...FLAGS, "--iptables-mode", "auto");
+        assert.is(auto.status, 0, auto.stderr);
+        assert.match(auto.stdout, `mode=${first}`);
+        assert.is(pod.tulle("init", "--undo").status, 0);
+      }
+    }),
+);
+
+testUnless(
+  MISSING,
+  test,
+  "a namespace that is not there is named",
+  () =>
+    withPod((pod) =>
+      assertRefused(
+        pod.tulle("init", ...FLAGS, "--netns", "/run/netns/tulle-none"),
+        /The network namespace \/run\/netns\/tulle-none cannot be entered: .*No such file/,
+      )
+    ),
+);
+
+/** Programs of legacy mode that say what theirs say on a node without the module. */
+const NO_MODULE = `#!/bin/sh
+echo "\${0##*/} v1.8.9 (legacy): \${0##*/}: unable to initialize table 'nat'" >&2
+echo "Error occurred at line: 1" >&2
+exit 3
+`;
+
+testUnless(
+  MISSING,
+  test,
+  "a missing module is named, and a mode that works is taken instead",
+  () =>
+    withPod(async (pod) => {
+      const dir = await mkdtemp("/tmp/tulle-programs-");
+      try {
+        const put = async (...names: string[]) => {
+          for (const name of names) {
+            await writeFile(`${dir}/${name}`, NO_MODULE);
+            await chmod(`${dir}/${name}`, 0o755);
+          }
+        };
+        const init = (...flags: string[]) =>
+          pod.run(
+            ...["env", `PATH=${dir}:${process.env.PATH}`, ...RUNTIME, "src/cli/main.ts"],
+            ...["init", ...FLAGS, ...flags],
+          );
+        await put("iptables-legacy-save", "iptables-legacy-restore");
+        const instead = init("--iptables-mode", "legacy");
+        assert.is(instead.status, 0, instead.stderr);
+        assert.match(
+          instead.stdout,
+          /iptables mode legacy cannot work here: trying nft instead.*a kernel module is missing: load it/,
+        );
+        assert.match(instead.stdout, /installed in mode nft, since legacy cannot work here/);
+        assert.match(pod.saved("nft"), "PROXY_INIT_OUTPUT");
+        assert.is(pod.tulle("init", "--undo").status, 0);
+        await put("iptables-nft-save", "iptables-save");
+        assertRefused(
+          init("--iptables-mode", "auto"),
+          /No iptables mode works here: nft: .*a kernel module is missing.*; legacy: .*; plain: /,
+        );
+        // IPv6 alone: nothing of IPv4 stays behind
+        await rm(`${dir}/iptables-nft-save`);
+        await put("ip6tables-nft-save", "ip6tables-save", "ip6tables-legacy-save");
+        const six = init("--iptables-mode", "nft");
+        assertRefused(six, /a kernel module for IPv6 is missing: load it .* or give --ipv6=false/);
+        assert.not.match(pod.saved("nft"), "-A PROXY_INIT");
+        assert.is(init("--iptables-mode", "nft", "--ipv6=false").status, 0);
+      } finally {
+        await rm(dir, { recursive: true });
+      }
+    }),
+);
 
 test.run();

@@ -65,6 +65,17 @@ export class Namespace {
     return this.run(...RUNTIME, "src/cli/main.ts", ...args);
   }
 
+  /** Starts a command that reads its standard input, in it, and runs it to its end. */
+  pipe(stdin: string, ...command: string[]): Finished {
+    const done = spawnSync("ip", ["netns", "exec", this.name, ...command], {
+      cwd: ROOT,
+      encoding: "utf8",
+      input: stdin,
+      timeout: 60_000,
+    });
+    return { status: done.status, stdout: done.stdout, stderr: done.stderr };
+  }
+
   /** Starts one of the test's processes as `uid`; resolves when it says that it is ready. */
   async start(uid: number, script: string, ...args: string[]): Promise<void> {
     const command = [...asUser(uid), ...RUNTIME, script, ...args];
@@ -85,17 +96,23 @@ export class Namespace {
 
   /** Asks `ip:port` as `uid`, without any configuration. */
   get(ip: string, port: number, uid = 0): string {
+    return this.getAll([[ip, port]], uid)[0] ?? "";
+  }
+
+  /** Asks each address and port, one after the other. */
+  getAll(of: readonly (readonly [ip: string, port: number])[], uid = 0, gid = uid): string[] {
     const { stdout, stderr } = this.run(
-      ...asUser(uid),
-      ...[...RUNTIME, "test/netns/app-process.ts", "get", ip, String(port)],
+      ...asUser(uid, gid),
+      ...[...RUNTIME, "test/netns/app-process.ts", "get", ...of.flat().map(String)],
     );
-    return stdout.trim() || stderr.trim();
+    return stdout.trim() === "" ? [stderr.trim()] : stdout.trim().split("\n");
   }
 
   /** Both families' nat tables in a mode, without counters and dates. */
-  saved(mode: "legacy" | "nft"): string {
+  saved(mode: "legacy" | "nft" | "plain"): string {
     return ["iptables", "ip6tables"].map((program) => {
-      const { stdout } = this.run(`${program}-${mode}-save`, "-t", "nat");
+      const name = mode === "plain" ? program : `${program}-${mode}`;
+      const { stdout } = this.run(`${name}-save`, "-t", "nat");
       return stdout.replace(/^#.*\n/gm, "").replace(/ \[\d+:\d+\]/g, "");
     }).join("");
   }
@@ -137,11 +154,11 @@ export function join(a: Namespace, b: Namespace): void {
   }
 }
 
-function asUser(uid: number): string[] {
+function asUser(uid: number, gid = uid): string[] {
   return uid === 0 ? [] : [
     "setpriv",
     `--reuid=${uid}`,
-    `--regid=${uid}`,
+    `--regid=${gid}`,
     "--clear-groups",
     "env",
     "DENO_DIR=/tmp/none",

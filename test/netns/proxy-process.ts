@@ -70,7 +70,7 @@ const reach = {
   podIps,
   connectMs: 5000,
   poolIdleMs: 1000,
-  maxIdle: 10,
+  maxIdle: 0, // each request is a connection, which the rules decide about
 };
 const targets = new Targets(
   discovery,
