@@ -111,9 +111,12 @@ function serve2(
       if (stream.destroyed) return;
       if (said === null) return void stream.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
       const { status = 200, headers = {}, body = "", trailers } = asSaid(said);
-      stream.respond({ ":status": status, ...headers }, {
-        waitForTrailers: trailers !== undefined,
-      });
+      const isEmpty = body === "" && trailers === undefined;
+      stream.respond(
+        { ":status": status, ...headers },
+        { endStream: isEmpty, waitForTrailers: trailers !== undefined },
+      );
+      if (isEmpty) return;
       if (trailers !== undefined) stream.on("wantTrailers", () => stream.sendTrailers(trailers));
       stream.end(body);
     }, () => stream.close());

@@ -117,7 +117,9 @@ export class World {
       path: dialect === "HTTP/1" ? path : `http://${service.name}${path}`,
       headers: {
         host: service.name,
-        ...(body === "" ? {} : { "content-length": String(body.length) }),
+        ...(body === "" || "transfer-encoding" in headers
+          ? {}
+          : { "content-length": String(body.length) }),
         ...headers,
       },
     }, body);
