@@ -81,6 +81,8 @@ export interface Driver {
 export interface Meter {
   read(bytes: number): void;
   wrote(bytes: number): void;
+  /** The channel fails now: the system's name of the error, or what else is known. */
+  lost?(errno: string): void;
 }
 
 /** A protocol on one channel. */

@@ -34,15 +34,18 @@ export class MeshError extends Error {
   /** The HTTP/2 error code with which the endpoint reset the stream, passed on to a client that speaks
    * HTTP/2; null: this is answered with a status. */
   readonly reset: number | null;
+  /** Which time-out it was, where there are several; for metrics. */
+  readonly timeout: "request" | "headers" | "response" | "idle" | null;
   constructor(
     kind: ErrorKind,
     message: string,
-    options?: { cause?: unknown; reset?: number | null },
+    options?: { cause?: unknown; reset?: number | null; timeout?: MeshError["timeout"] },
   ) {
     super(message, options);
     this.name = "MeshError";
     this.kind = kind;
     this.reset = options?.reset ?? null;
+    this.timeout = options?.timeout ?? null;
   }
 }
 

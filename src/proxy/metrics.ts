@@ -1,11 +1,11 @@
-// The proxy's metrics: every family it has, and the few objects through which layers count. Families
-// and labels are Linkerd's, so that its dashboards and CLI read them.
+// The families that are counted in many places, and the sheet that they are in. Families and labels are
+// Linkerd's, so that its dashboards and CLI read them; `metrics/` has the objects through which layers
+// count, and `docs/METRICS.md` says what each family is.
 
-import type { Meter } from "../core/driver.ts";
 import { type Family, type Labels, Sheet } from "../core/sheet.ts";
 
 /** Linkerd's latency buckets, in milliseconds. */
-const LATENCY_MS = [
+export const LATENCY_MS: readonly number[] = [
   ...[1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000],
   ...[10000, 20000, 30000, 40000, 50000],
 ];
@@ -73,6 +73,11 @@ export class ProxyMetrics extends WithSheet {
     "tcp_write_bytes_total",
     "counter",
     "Bytes written to connections",
+  );
+  readonly transferCost = this.#family(
+    "outbound_tcp_transfer_cost_bytes_total",
+    "counter",
+    "Bytes to and from endpoints, by whether they are in the same zone",
   );
   readonly inboundErrors = this.#family(
     "inbound_http_errors_total",
@@ -148,9 +153,13 @@ export class ProxyMetrics extends WithSheet {
   mtlsConnections = 0;
   plaintextConnections = 0;
 
-  /** `sheet`: a worker's, which others see. */
-  constructor(sheet = new Sheet()) {
+  /** The wall clock, in milliseconds. */
+  readonly wall: () => number;
+
+  /** `sheet`: a worker's, which others see. `wall`: for the times of exemplars. */
+  constructor(sheet: Sheet = new Sheet(), wall: () => number = () => 0) {
     super(sheet);
+    this.wall = wall;
   }
 
   /** Adds one to a series at error rate; not for the hot path. */
@@ -159,169 +168,3 @@ export class ProxyMetrics extends WithSheet {
   }
 }
 
-/** What the exposition calls success and failure. */
-function classification(failed: boolean): string {
-  return failed ? "failure" : "success";
-}
-
-/** `request_total`, `response_total` and `response_latency_ms` under one set of labels. Target rate. */
-export class RequestSeries {
-  readonly #m: ProxyMetrics;
-  readonly #labels: Labels;
-  readonly #request: number;
-  /** Cells by `status * 2 + failed`; -1 until such a response was seen. */
-  readonly #response = new Int32Array(2000).fill(-1);
-  readonly #latency = new Int32Array(1000).fill(-1);
-  /** The same for gRPC calls that had a status of 200, by `code * 2 + failed`. */
-  #grpc: Int32Array | null = null;
-
-  constructor(metrics: ProxyMetrics, labels: Labels) {
-    this.#m = metrics;
-    this.#labels = labels;
-    this.#request = metrics.sheet.cell(metrics.request, labels);
-  }
-
-  started(): void {
-    this.#m.sheet.add(this.#request, 1);
-  }
-
-  /**
-   * `error` is for responses that ended in one; the status is what was sent or received, 0 for none.
-   * `grpcStatus`: of a gRPC call; -1: it was none.
-   */
-  ended(status: number, failed: boolean, ms: number, error = "", grpcStatus = -1): void {
-    const { sheet } = this.#m;
-    const isGrpc = grpcStatus >= 0 && status === 200;
-    // what is no code of gRPC counts as UNKNOWN: a peer must not make labels
-    const code = grpcStatus > 16 ? 2 : grpcStatus;
-    const cells = isGrpc ? this.#grpc ??= new Int32Array(34).fill(-1) : this.#response;
-    const key = (isGrpc ? code : status) * 2 + (failed ? 1 : 0);
-    let cell = cells[key] as number;
-    if (cell < 0 || error !== "") {
-      cell = sheet.cell(this.#m.response, {
-        ...this.#labels,
-        status_code: status === 0 ? "" : String(status),
-        classification: classification(failed),
-        grpc_status: isGrpc ? String(code) : "",
-        error,
-      });
-      if (error === "") cells[key] = cell;
-    }
-    sheet.add(cell, 1);
-    let latency = this.#latency[status] as number;
-    if (latency < 0) {
-      latency = sheet.cell(this.#m.latency, {
-        ...this.#labels,
-        status_code: status === 0 ? "" : String(status),
-      });
-      this.#latency[status] = latency;
-    }
-    sheet.observe(this.#m.latency, latency, Math.floor(ms));
-  }
-}
-
-/** The `route_*` families of one route of a destination: effective and per attempt. */
-export class RouteSeries {
-  readonly #m: ProxyMetrics;
-  readonly #labels: Labels;
-  readonly #request: number;
-  readonly #latency: number;
-  readonly #actualRequest: number;
-  readonly #responses: Int32Array[] = [
-    new Int32Array(2000).fill(-1),
-    new Int32Array(2000).fill(-1),
-  ];
-
-  constructor(metrics: ProxyMetrics, labels: Labels) {
-    const { sheet } = metrics;
-    this.#m = metrics;
-    this.#labels = labels;
-    this.#request = sheet.cell(metrics.routeRequest, labels);
-    this.#latency = sheet.cell(metrics.routeLatency, labels);
-    this.#actualRequest = sheet.cell(metrics.routeActualRequest, labels);
-  }
-
-  started(): void {
-    this.#m.sheet.add(this.#request, 1);
-  }
-
-  ended(status: number, failed: boolean, ms: number): void {
-    this.#m.sheet.add(this.#cell(0, status, failed), 1);
-    this.#m.sheet.observe(this.#m.routeLatency, this.#latency, Math.floor(ms));
-  }
-
-  attempt(): void {
-    this.#m.sheet.add(this.#actualRequest, 1);
-  }
-
-  attempted(status: number, failed: boolean): void {
-    this.#m.sheet.add(this.#cell(1, status, failed), 1);
-  }
-
-  /** A retry that a filter wanted: made, or skipped with a reason. */
-  retry(skipped: string): void {
-    this.#m.count(
-      this.#m.routeRetryable,
-      skipped === "" ? this.#labels : { ...this.#labels, skipped },
-    );
-  }
-
-  #cell(actual: 0 | 1, status: number, failed: boolean): number {
-    const cells = this.#responses[actual] as Int32Array;
-    const key = status * 2 + (failed ? 1 : 0);
-    let cell = cells[key] as number;
-    if (cell < 0) {
-      cell = this.#m.sheet.cell(
-        actual === 0 ? this.#m.routeResponse : this.#m.routeActualResponse,
-        {
-          ...this.#labels,
-          status_code: status === 0 ? "" : String(status),
-          classification: classification(failed),
-        },
-      );
-      cells[key] = cell;
-    }
-    return cell;
-  }
-}
-
-/** `tcp_*` of one side of a connection. Target rate. */
-export class ConnectionSeries implements Meter {
-  readonly #m: ProxyMetrics;
-  readonly #open: number;
-  readonly #now: number;
-  readonly #labels: Labels;
-  readonly #read: number;
-  readonly #write: number;
-  #closed = -1;
-
-  constructor(metrics: ProxyMetrics, labels: Labels) {
-    this.#m = metrics;
-    this.#labels = labels;
-    this.#read = metrics.sheet.cell(metrics.tcpRead, labels);
-    this.#write = metrics.sheet.cell(metrics.tcpWrite, labels);
-    this.#open = metrics.sheet.cell(metrics.tcpOpen, labels);
-    this.#now = metrics.sheet.cell(metrics.tcpOpenNow, labels);
-  }
-
-  read(bytes: number): void {
-    this.#m.sheet.add(this.#read, bytes);
-  }
-
-  wrote(bytes: number): void {
-    this.#m.sheet.add(this.#write, bytes);
-  }
-
-  opened(): void {
-    this.#m.sheet.add(this.#open, 1);
-    this.#m.sheet.add(this.#now, 1);
-  }
-
-  closed(): void {
-    if (this.#closed < 0) {
-      this.#closed = this.#m.sheet.cell(this.#m.tcpClose, { ...this.#labels, errno: "" });
-    }
-    this.#m.sheet.add(this.#closed, 1);
-    this.#m.sheet.add(this.#now, -1);
-  }
-}

@@ -12,6 +12,7 @@ import { type Http2Config, http2Settings } from "./http2/settings.ts";
 import type { ReachOptions } from "./outbound/endpoint.ts";
 import type { OutboundOptions } from "./outbound/stack.ts";
 import type { ProxyMetrics } from "./metrics.ts";
+import { HTTP_ERRORS } from "./metrics/errors.ts";
 
 /** A head over this is refused with 431. */
 export const MAX_HEAD_BYTES = 64 * 1024;
@@ -69,7 +70,7 @@ export function serverOptions(o: {
     http2: http2Settings({ metrics, log, sessions: o.draining.sessions, config: o.http2 }),
     refused(why, conn) {
       const family = conn.direction === "inbound" ? metrics.inboundErrors : metrics.outboundErrors;
-      metrics.count(family, { error: why.kind });
+      metrics.count(family, { error: HTTP_ERRORS[why.kind] ?? why.kind });
       log.debug("refused a request", { why: why.message, client: conn.remote.ip });
     },
   };

@@ -43,7 +43,7 @@ export function createThread(log: Logger, o: ThreadOptions = {}): Thread {
     clock: SYSTEM_CLOCK,
     driver,
     mesh,
-    metrics: new ProxyMetrics(o.sheet),
+    metrics: new ProxyMetrics(o.sheet, SYSTEM_CLOCK.wall),
     draining: new Draining(),
     log,
     listen: ({ meshTls, ...rest }) =>

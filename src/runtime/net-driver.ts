@@ -30,6 +30,8 @@ const MAX_KEPT_BYTES = 256 * 1024;
 const SOFT_KEPT_BYTES = 128 * 1024;
 /** Output slots kept for the next channel that writes. */
 const MAX_SPARE_SLOTS = 64;
+/** The system's name of an error. */
+const ERRNO = /^E[A-Z\d]{2,15}$/;
 
 /** Makes the driver of a thread. `mesh` gives the TLS contexts; without it `connect` refuses TLS. */
 export class NetDriver implements Driver {
@@ -329,8 +331,12 @@ export class NetDriver implements Driver {
     const core = c.core;
     const why = c.why ?? (c.open || c.fin ? null : { kind: "connect", message: "closed" } as const);
     const id = c.id;
+    // While the core is told, so that whoever counts the close knows why.
+    const meter = why === null || !ERRNO.test(why.message) ? null : c.meter;
+    meter?.lost?.(why?.message ?? "");
     this.#release(c);
     core?.closed(id, why);
+    meter?.lost?.("");
   }
 
   #ended(c: NetChan): void {

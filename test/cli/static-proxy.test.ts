@@ -256,7 +256,7 @@ test("a target that refuses connections is 502 with its address", async () => {
   const { status, headers } = await get(p);
   assert.is(status, 502);
   assert.match(headers["l5d-proxy-error"] ?? "", `127.0.0.1:${nobody}`);
-  assert.is(await metric(p, "outbound_http_errors_total", { error: "connect" }), 1);
+  assert.is(await metric(p, "outbound_http_errors_total", { error: "i/o" }), 1);
 });
 
 test("asked to end, it finishes what it began and leaves with status 0", async () => {

@@ -96,12 +96,12 @@ test("a service without a ready endpoint is 504, and served once there is one", 
 });
 
 test("an endpoint that refuses connections is 502 with its address", async () => {
-  await refused("connect", 502, new RegExp(`${GONE.ip}.*ECONNREFUSED`), () => call("gone"));
+  await refused("i/o", 502, new RegExp(`${GONE.ip}.*ECONNREFUSED`), () => call("gone"));
 });
 
 test("an answer that takes longer than its route allows is 504", async () => {
   const why = /^No response on route all within 200 ms$/;
-  await refused("response-timeout", 504, why, () => call("hasty", "/slow"));
+  await refused("response timeout", 504, why, () => call("hasty", "/slow"));
   held.splice(0).forEach((answer) => answer({}));
 });
 
@@ -109,7 +109,7 @@ test("more requests at once than the bound are 503, and served when others are d
   const asked = Array.from({ length: MAX_IN_FLIGHT }, () => call("catalogue", "/slow"));
   await eventually("they arrived", () => assert.is(held.length, MAX_IN_FLIGHT));
   const why = new RegExp(`^${MAX_IN_FLIGHT} requests are in flight, which is the limit$`);
-  await refused("overload", 503, why, () => call("catalogue"));
+  await refused("loadshed", 503, why, () => call("catalogue"));
   held.splice(0).forEach((answer) => answer({ body: "late" }));
   assert.equal((await Promise.all(asked)).map((a) => a.body), Array(MAX_IN_FLIGHT).fill("late"));
   assert.is((await call("catalogue")).status, 200);

@@ -62,6 +62,7 @@ export class FilteredConnection {
         this.bytesOut += bytes;
         meter.wrote(bytes);
       },
+      lost: (errno) => meter.lost?.(errno),
     };
   }
 

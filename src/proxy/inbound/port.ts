@@ -14,7 +14,9 @@ import {
 import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
 import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
 import { type DetectResult, DetectSeries } from "../tcp/detect-metrics.ts";
-import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
+import type { ProxyMetrics } from "../metrics.ts";
+import { ConnectionSeries } from "../metrics/connections.ts";
+import { RequestSeries } from "../metrics/requests.ts";
 import type { TapHub } from "../tap/hub.ts";
 
 /** What all ports share. Per process. */

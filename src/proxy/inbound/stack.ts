@@ -12,7 +12,8 @@ import { isGrpcFailure } from "../http/grpc.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { downgrade } from "../http2/orig-proto.ts";
-import type { RequestSeries } from "../metrics.ts";
+import { HTTP_ERRORS } from "../metrics/errors.ts";
+import type { RequestSeries } from "../metrics/requests.ts";
 import { inboundEnds } from "../tap/ends.ts";
 import { NOBODY } from "../tap/hub.ts";
 import { tapped } from "../tap/tapped.ts";
@@ -125,11 +126,13 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
         driver.now - x.startedMs,
         "",
         x.grpcStatus,
+        x.request,
+        driver.now,
       );
     }
-    if (x.error !== null && x.error.kind !== "client-gone" && x.error.kind !== "unauthorized") {
-      metrics.count(metrics.inboundErrors, { error: x.error.kind });
-    }
+    const error = x.error === null ? null : HTTP_ERRORS[x.error.kind];
+    // Unknown routes have a family of their own.
+    if (error !== null && error !== "no-route") metrics.count(metrics.inboundErrors, { error });
   };
   return (x, reply) => {
     inFlight.count++;

@@ -16,7 +16,9 @@ import {
   type EndpointProtocol,
   type Http2Knobs,
 } from "../http/endpoint-clients.ts";
-import { ConnectionSeries, type ProxyMetrics, RequestSeries } from "../metrics.ts";
+import type { ProxyMetrics } from "../metrics.ts";
+import { ConnectionSeries, localityOf } from "../metrics/connections.ts";
+import { RequestSeries } from "../metrics/requests.ts";
 import { encodeTransportHeader, TRANSPORT_ALPN } from "../../api/transport-header.ts";
 import { Breaker } from "./breaker.ts";
 import { PeakEwma, type PendingCount } from "./peak-ewma.ts";
@@ -126,7 +128,8 @@ export class EndpointState implements LoadListener {
     this.#breaker = accrual === null ? null : new Breaker(accrual, o.random, o.driver.now);
     const labels = endpointLabels(endpoint, authority, this.connect, o);
     this.requests = new RequestSeries(o.metrics, labels);
-    this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" });
+    const locality = localityOf(endpoint.labels);
+    this.#tcp = new ConnectionSeries(o.metrics, { ...labels, peer: "dst" }, locality);
     this.client = new EndpointClients({
       driver: o.driver,
       connect: this.connect,

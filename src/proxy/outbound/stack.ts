@@ -11,6 +11,7 @@ import { compose } from "../http/compose.ts";
 import { isGrpcFailure } from "../http/grpc.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
+import { HTTP_ERRORS } from "../metrics/errors.ts";
 import { attempts } from "./attempts.ts";
 import { awaitReady } from "./await-ready.ts";
 import { balance } from "./balance.ts";
@@ -73,11 +74,10 @@ function countRequests(target: Target, o: OutboundOptions, inner: HttpService): 
       const { route, series } = x.route as RouteState;
       const failed = x.status === 0 || isFailure(x.status, route.responseClasses) ||
         isGrpcFailure(x.grpcStatus);
-      series.ended(x.status, failed, driver.now - x.startedMs);
+      series.ended(x.status, failed, driver.now - x.startedMs, x.request, driver.now);
     }
-    if (x.error !== null && x.error.kind !== "client-gone") {
-      metrics.count(metrics.outboundErrors, { error: x.error.kind });
-    }
+    const error = x.error === null ? null : HTTP_ERRORS[x.error.kind];
+    if (error !== null) metrics.count(metrics.outboundErrors, { error });
   };
   return (x, reply) => {
     target.lastUsedMs = driver.now;

@@ -6,7 +6,7 @@ import type { FilterChain } from "../../core/filter.ts";
 import { endpointKey } from "../../model/endpoint.ts";
 import { isFailure, type Route } from "../../model/route.ts";
 import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
-import { RouteSeries } from "../metrics.ts";
+import { RouteSeries } from "../metrics/routes.ts";
 import { EndpointState, type ReachOptions } from "./endpoint.ts";
 import { KeyReader } from "./hash-key.ts";
 import { HashRing } from "./hash-ring.ts";
