@@ -33,6 +33,8 @@ export interface NetProxyOptions {
   readonly discovery?: Discovery;
   /** The inbound stack, before the first of `to`, with a transport header where TLS is. */
   readonly inbound?: boolean;
+  /** Outbound: every connection is one that was redirected here on its way to this address. */
+  readonly original?: SocketAddr;
   /** Its identity; without, it speaks plain text. */
   readonly identity?: Parameters<MeshTls["update"]>[0];
 }
@@ -102,6 +104,14 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
     log: SILENT,
   });
   const isInbound = o.inbound === true;
+  const { original } = o;
+  const outbound = outboundAccept({
+    driver,
+    metrics,
+    targets,
+    fixed: original === undefined ? { authority: "static" } : null,
+    server,
+  });
   const listener = await listen(driver, {
     at: LOOP,
     mesh: isInbound && o.identity !== undefined ? mesh : null,
@@ -109,7 +119,7 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
     detectMs: 10_000,
     accept: isInbound
       ? local.accept
-      : outboundAccept({ driver, metrics, targets, fixed: { authority: "static" }, server }),
+      : (ch, peer) => outbound(ch, original === undefined ? peer : { ...peer, original }),
     refused: () => {},
   });
   return {
