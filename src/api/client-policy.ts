@@ -194,7 +194,11 @@ function policyOrigin(wire: OutboundPolicy): Origin {
   return origin;
 }
 
-type LeadingRule = FlatRule & { readonly leads: Leads; readonly limits: RouteLimits | null };
+type LeadingRule = FlatRule & {
+  readonly leads: Leads;
+  readonly limits: RouteLimits | null;
+  readonly isGrpc?: boolean;
+};
 
 function httpPolicy(
   origin: Origin,
@@ -204,8 +208,9 @@ function httpPolicy(
   const only = onlyTarget(rules);
   const routes = routesOf(
     rules,
-    ({ leads, limits, at }) => ({
+    ({ leads, limits, at, isGrpc }) => ({
       ...(limits === null ? {} : { limits }),
+      ...(isGrpc === true ? { isGrpc } : {}),
       ...(only === null ? { split: splitOf(leads, `${at}.backends`) } : {}),
     }),
   );
@@ -248,6 +253,7 @@ function httpRules(routes: readonly HttpRoute[], field: string): LeadingRule[] {
 function grpcRules(routes: readonly GrpcRoute[], field: string): LeadingRule[] {
   return rulesFromWire(routes, field, grpcMatchFromWire, (rule, at) => ({
     ...leadingRule(rule, at),
+    isGrpc: true,
     retry: retryFromWire(rule.retry, [], `${at}.retry`, grpcCodesFromWire(rule.retry?.conditions)),
   }));
 }

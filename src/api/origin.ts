@@ -14,9 +14,9 @@ export function originToWire(origin: Origin): Metadata {
   if (origin.kind === "default") {
     return create(MetadataSchema, { kind: { case: "default", value: origin.name } });
   }
-  const { group, kind, namespace, name, port } = origin;
+  const { group, kind, namespace, name, port, section = "" } = origin;
   return create(MetadataSchema, {
-    kind: { case: "resource", value: { group, kind, namespace, name, port } },
+    kind: { case: "resource", value: { group, kind, namespace, name, port, section } },
   });
 }
 
@@ -24,6 +24,7 @@ export function originFromWire(wire: Metadata | undefined, field: string): Origi
   const { kind } = required(wire, field);
   if (kind.case === "default") return defaultOrigin(kind.value);
   if (kind.case === undefined) throw new WireError(field, "names neither a default nor a resource");
-  const { group, kind: resourceKind, namespace, name, port } = kind.value;
-  return { group, kind: resourceKind, namespace, name, port };
+  const { group, kind: resourceKind, namespace, name, port, section } = kind.value;
+  const origin = { group, kind: resourceKind, namespace, name, port };
+  return section === "" ? origin : { ...origin, section };
 }

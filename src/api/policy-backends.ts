@@ -8,12 +8,13 @@ import { durationFromWire } from "./duration.ts";
 import { endpointFromWire } from "./endpoint.ts";
 import type { Backend } from "./gen/outbound_pb.ts";
 import { hashFromWire } from "./hash-key.ts";
+import { originFromWire } from "./origin.ts";
 import { required, WireError } from "./wire-error.ts";
 
 /** Where requests end up: a balancer, one address, or nowhere. */
 export type Target = Pick<
   ClientPolicy,
-  "destination" | "forward" | "defaultRttMs" | "decayMs" | "hash"
+  "destination" | "forward" | "defaultRttMs" | "decayMs" | "hash" | "backend"
 >;
 
 /** Where the requests of a rule go: to one place, or to several. */
@@ -35,8 +36,13 @@ export function onlyTarget(rules: readonly { readonly leads: Leads }[]): Target 
   const all = rules.flatMap((r) => r.leads.to.map((t) => t.target));
   const [first, ...rest] = all;
   if (first === undefined) return NOWHERE;
-  const same = JSON.stringify(first);
-  return rest.every((t) => JSON.stringify(t) === same) ? first : null;
+  const same = leadText(first);
+  return rest.every((t) => leadText(t) === same) ? first : null;
+}
+
+/** What is the same for targets that are the same, whatever they are called. */
+function leadText({ backend: _, ...target }: Target): string {
+  return JSON.stringify(target);
 }
 
 /** A part that leads nowhere fails its share of the requests, as a backend without endpoints does. */
@@ -47,7 +53,8 @@ export function splitOf({ pick, to }: Leads, field: string): RouteSplit {
       if (target.forward !== null) {
         throw new WireError(field, "has a backend that forwards beside others: not supported");
       }
-      return { authority: target.destination, weight };
+      const { backend: origin } = target;
+      return { authority: target.destination, weight, ...(origin === undefined ? {} : { origin }) };
     }),
   };
 }
@@ -111,11 +118,14 @@ function targetFromWire(wire: RouteBackend, field: string): Target {
   required(backend.metadata, `${field}.backend.metadata`);
   required(backend.queue?.failfastTimeout, `${field}.backend.queue.failfast_timeout`);
   if (backend.kind.case === undefined) return NOWHERE;
+  const named = backend.metadata?.kind.case === "resource"
+    ? { backend: originFromWire(backend.metadata, `${field}.backend.metadata`) }
+    : {};
   if (backend.kind.case === "forward") {
     const forward: Endpoint = endpointFromWire(backend.kind.value, {}, `${field}.forward`);
-    return { ...NOWHERE, forward };
+    return { ...NOWHERE, forward, ...named };
   }
-  return balancerFromWire(backend.kind.value, `${field}.balancer`);
+  return { ...balancerFromWire(backend.kind.value, `${field}.balancer`), ...named };
 }
 
 function balancerFromWire(

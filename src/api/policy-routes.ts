@@ -81,7 +81,8 @@ export function routesOf<Rule extends FlatRule, More extends object>(
 ): readonly (Route & More)[] {
   const ranked: { rank: number[]; route: Route & More }[] = [];
   for (const rule of rules) {
-    const name = originFromWire(rule.metadata, `${rule.field}.metadata`).name;
+    const origin = originFromWire(rule.metadata, `${rule.field}.metadata`);
+    const { name } = origin;
     const hosts: (RankedMatch | null)[] = rule.hosts.length === 0
       ? [null]
       : rule.hosts.map((h, i) => hostMatchFromWire(h, `${rule.field}.hosts[${i}]`));
@@ -103,6 +104,7 @@ export function routesOf<Rule extends FlatRule, More extends object>(
             timeoutMs: rule.timeoutMs,
             ...(actions.length === 0 ? {} : { actions }),
             filters: rule.filters,
+            ...(origin.kind === "default" ? {} : { origin }),
             ...more(rule),
           },
         });

@@ -204,7 +204,7 @@ function grpcRoutes(routes: readonly GrpcRoute[], field: string): readonly Serve
       grpcMatchFromWire,
       (_rule, _at, i) => routeAuth(routes[i], i, field),
     ),
-    ({ authorizations }) => ({ authorizations }),
+    ({ authorizations }) => ({ authorizations, isGrpc: true }),
   ).map(withoutNobody);
 }
 

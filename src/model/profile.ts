@@ -12,6 +12,8 @@ export interface Origin {
   readonly namespace: string;
   readonly name: string;
   readonly port: number;
+  /** The part of the resource that is meant, such as a listener's name; absent: all of it. */
+  readonly section?: string;
 }
 
 /** A whole `GetProfile` answer. */
@@ -41,6 +43,8 @@ export interface ClientPolicy {
   readonly forward: Endpoint | null;
   readonly defaultRttMs: number;
   readonly decayMs: number;
+  /** What leads to `destination` or `forward`, for metrics; absent: a default, or there are several. */
+  readonly backend?: Origin;
   /** Null: no endpoint is ejected for its answers. */
   readonly accrual: FailureAccrual | null;
   /** Which requests go to the same endpoint; null or absent: endpoints are taken by load. */

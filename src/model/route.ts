@@ -2,6 +2,7 @@
 // Both the ServiceProfile's conditions and the policy's HTTPRoute matches end as `RequestMatch`.
 
 import type { FilterRef } from "../core/filter.ts";
+import type { Origin } from "./profile.ts";
 import type { RouteAction } from "./route-action.ts";
 
 /** A condition on a request. Regular expressions match the whole value. */
@@ -58,6 +59,10 @@ export interface Route {
   readonly split?: RouteSplit;
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
+  /** The resource that it is a rule of, for metrics; absent: a default of this name. */
+  readonly origin?: Origin;
+  /** It is one of gRPC calls; absent: of HTTP requests. */
+  readonly isGrpc?: boolean;
 }
 
 /** Time-outs of a policy's route, in milliseconds; 0: none. */
@@ -75,7 +80,15 @@ export interface RouteSplit {
   /** By weight, or the first; in both cases of those that have an endpoint. */
   readonly pick: "random" | "first";
   /** `authority` is a `Destination/Get` path; empty: requests that it gets fail. */
-  readonly backends: readonly { readonly authority: string; readonly weight: number }[];
+  readonly backends: readonly SplitBackend[];
+}
+
+/** One of the destinations. */
+export interface SplitBackend {
+  readonly authority: string;
+  readonly weight: number;
+  /** What leads there, for metrics; absent: a default. */
+  readonly origin?: Origin;
 }
 
 /** Codes of gRPC that a retry may be asked for, as the retry filter writes them. */

@@ -5,7 +5,7 @@ import { formatSocketAddr } from "../../core/addr.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint, EndpointSet } from "../../model/endpoint.ts";
 import type { HashKey } from "../../model/hash-key.ts";
-import type { ClientPolicy, Profile } from "../../model/profile.ts";
+import type { ClientPolicy, Origin, Profile } from "../../model/profile.ts";
 import {
   DEFAULT_RETRY_BUDGET,
   type RetryBudget,
@@ -40,6 +40,9 @@ export interface TargetPlan {
   readonly defaultRttMs: number;
   readonly decayMs: number;
   readonly accrual: FailureAccrual | null;
+  /** As in the snapshot. */
+  readonly parent: Origin | null;
+  readonly backend: Origin;
   readonly hash: HashKey | null;
 }
 
@@ -68,8 +71,16 @@ export function combine(
     decayMs: policy?.decayMs ?? DEFAULT_DECAY_MS,
     // Of the policy, also where the profile has the routes: it is the Service's, not a route's.
     accrual: policy?.accrual ?? null,
+    parent: winning !== null ? null : policy?.origin ?? defaultOf(profile),
+    backend: policy?.backend ?? defaultOf(profile),
     hash: policy?.hash ?? null,
   };
+}
+
+/** What Linkerd calls a policy that nobody sent: it forwards to the profile's endpoint, or anywhere. */
+function defaultOf(profile: Profile | null): Origin {
+  const name = profile?.endpoint != null ? "endpoint" : "fallback";
+  return { group: "", kind: "default", namespace: "", name, port: 0 };
 }
 
 /** Whether the ServiceProfile decides, and the policy does not. */

@@ -8,6 +8,7 @@ import type { FailureAccrual } from "../../model/accrual.ts";
 import type { HashKey } from "../../model/hash-key.ts";
 import type { EndpointSet } from "../../model/endpoint.ts";
 import type { ServerPolicy } from "../../model/policy.ts";
+import type { Origin } from "../../model/profile.ts";
 import type { RetryBudget, Route } from "../../model/route.ts";
 
 /** Where a client wants to go: an original destination, or a name (Host, absolute-form, CONNECT). */
@@ -37,6 +38,10 @@ export interface OutboundSnapshot {
   readonly decayMs: number;
   /** When endpoints are ejected; null: never. */
   readonly accrual: FailureAccrual | null;
+  /** Whose policy this is, for metrics; null: a ServiceProfile decides; absent: a default. */
+  readonly parent?: Origin | null;
+  /** What leads to the endpoints where there is no split, for metrics; absent: a default. */
+  readonly backend?: Origin;
   /** Which requests go to the same endpoint; null or absent: endpoints are taken by load. */
   readonly hash?: HashKey | null;
 }

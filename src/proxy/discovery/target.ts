@@ -194,6 +194,8 @@ export class OutboundTarget {
       defaultRttMs: plan.defaultRttMs,
       decayMs: plan.decayMs,
       accrual: plan.accrual,
+      parent: plan.parent,
+      backend: plan.backend,
       hash: plan.hash,
     }, why);
   }

@@ -100,13 +100,14 @@ test("rules of a policy lead to backends of their own", async () => {
       .send(addUpdate([endpoint(`10.0.1.${i}`)], {}));
   }
   await settle();
+  const origin = { group: "core", kind: "Service", namespace: "shop", name: "web", port: 80 };
   assert.equal(watched.value?.routes.map((r) => r.route.split), [
-    { pick: "first", backends: [{ authority: "v3.shop.svc.cluster.local:80", weight: 1 }] },
+    { pick: "first", backends: [{ authority: "v3.shop.svc.cluster.local:80", weight: 1, origin }] },
     {
       pick: "random",
       backends: [
-        { authority: "v1.shop.svc.cluster.local:80", weight: 90 },
-        { authority: "v2.shop.svc.cluster.local:80", weight: 10 },
+        { authority: "v1.shop.svc.cluster.local:80", weight: 90, origin },
+        { authority: "v2.shop.svc.cluster.local:80", weight: 10, origin },
       ],
     },
   ]);
