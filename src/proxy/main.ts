@@ -12,6 +12,7 @@ import { readEnv } from "../runtime/env.ts";
 import { readBounded } from "../runtime/files.ts";
 import { createGrpcClient } from "../runtime/grpc-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
+import { trustOnly } from "../runtime/mesh-tls.ts";
 import { moduleDir } from "../runtime/module-cache.ts";
 import {
   exit,
@@ -77,13 +78,11 @@ export async function runProxy(
 
   // Control side: certificates first, since everything else may need them.
   const secrets = await openSecrets({ ...identity, name: identity.id });
-  const clients = [identity.svc, config.destination.svc, config.policy.svc]
-    .map((svc) => createGrpcClient(svc, () => mesh.client()));
-  const [identityClient, destinationClient, policyClient] = clients as [
-    (typeof clients)[0],
-    (typeof clients)[0],
-    (typeof clients)[0],
-  ];
+  const anonymous = trustOnly(identity.anchorsPem);
+  const identityClient = createGrpcClient(identity.svc, () => mesh.client() ?? anonymous);
+  const destinationClient = createGrpcClient(config.destination.svc, () => mesh.client());
+  const policyClient = createGrpcClient(config.policy.svc, () => mesh.client());
+  const clients = [identityClient, destinationClient, policyClient];
   const signatures = await filterKeys(config.filterKeys, log, () => {
     thread.metrics.count(thread.metrics.filterKeysRefused, {});
   }).catch((e: unknown) => {

@@ -19,6 +19,19 @@ export const TRANSPORT_ALPN = "transport.l5d.io/v1";
 /** SSL_OP_NO_TICKET: no TLS 1.3 session ticket is sent. */
 const NO_TICKET = 0x4000;
 
+/**
+ * For the connection over which a proxy asks for its first certificate: the server proves who it is,
+ * the client says nothing of itself yet. As Linkerd's proxy asks.
+ */
+export function trustOnly(anchorsPem: string): tls.SecureContext {
+  return tls.createSecureContext({
+    ca: anchorsPem,
+    minVersion: "TLSv1.3",
+    maxVersion: "TLSv1.3",
+    secureOptions: NO_TICKET,
+  });
+}
+
 /** Who accepted the sockets of server handshakes: `net-listener.ts`. */
 export interface HandshakeListener {
   /** Whether the handshake is of a socket that it handed to `terminate`. */

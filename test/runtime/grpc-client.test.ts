@@ -11,6 +11,7 @@ import tls from "node:tls";
 import { Destination } from "../../src/api/gen/destination_pb.ts";
 import { noEndpointsUpdate } from "../../src/api/endpoint.ts";
 import { createGrpcClient } from "../../src/runtime/grpc-client.ts";
+import { trustOnly } from "../../src/runtime/mesh-tls.ts";
 import { createTestCa, keyObject, newKeys } from "../support/test-ca.ts";
 
 const NAME = "linkerd-destination.linkerd.serviceaccount.identity.linkerd.cluster.local";
@@ -51,14 +52,14 @@ async function serve(port = 0) {
 }
 
 /** The same behind a proxy that terminates mesh TLS without ALPN, as the control plane's sidecar does. */
-async function serveTls(identity: string) {
+async function serveTls(identity: string, needsCertificate = true) {
   const { context, ca } = await material(identity);
   const inner = await serve();
   const open = new Set<net.Socket>();
   const server = tls.createServer({
     ...context,
     requestCert: true,
-    rejectUnauthorized: true,
+    rejectUnauthorized: needsCertificate,
     minVersion: "TLSv1.3",
   }, (outer) => {
     const plain = net.connect(inner.port, "127.0.0.1");
@@ -175,6 +176,25 @@ test("createGrpcClient() speaks mesh TLS to the server that has the expected ide
   client.close();
   await failure(stream.next());
   await server.close();
+});
+
+test("createGrpcClient() verifies the server also where the client has no certificate yet", async () => {
+  for (const name of [NAME, `not-${NAME}`]) {
+    const server = await serveTls(name, false);
+    const anonymous = trustOnly(server.ca.pem);
+    const client = createGrpcClient(
+      { host: "127.0.0.1", port: server.port, identity: NAME },
+      () => anonymous,
+    );
+    const stream = get(client);
+    if (name === NAME) {
+      assert.is((await stream.next()).done, false);
+      client.close();
+    }
+    await failure(stream.next());
+    client.close();
+    await server.close();
+  }
 });
 
 test("createGrpcClient() refuses a server of the mesh with another identity", async () => {
