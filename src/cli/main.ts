@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import { errorText } from "../core/errors.ts";
 import { awaitCommand } from "./await.ts";
+import { cniCommand } from "./cni.ts";
+import { cniInstallCommand } from "./cni-install.ts";
 import type { Entry, Terminal } from "./command.ts";
 import { demoCommand } from "./demo.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
@@ -33,6 +35,8 @@ export const COMMANDS: readonly Entry[] = [
   proxyCommand,
   initCommand,
   networkValidatorCommand,
+  cniCommand,
+  cniInstallCommand,
   installCommand,
   upgradeCommand,
   uninstallCommand,

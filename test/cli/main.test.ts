@@ -47,6 +47,8 @@ test("tulle --help lists every command that exists", async () => {
     "proxy",
     "init",
     "network-validator",
+    "cni",
+    "cni-install",
     "install",
     "upgrade",
     "uninstall",

@@ -1,0 +1,22 @@
+// `tulle cni`: the CNI plugin, run as a container runtime runs it. On a host the same code is an
+// executable of its own.
+
+import { VERSIONS } from "../cni/call.ts";
+import type { Command } from "./command.ts";
+
+/** Answers one call of a container runtime. */
+export const cniCommand: Command = {
+  name: "cni",
+  summary: "Answer a container runtime as a CNI plugin",
+  usage: "< CONFIGURATION",
+  flags: [],
+  notes: [
+    `CNI ${
+      VERSIONS.join(", ")
+    }; a runtime sets CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME and\n` +
+    "CNI_ARGS. It stands in a list after the plugin that makes the network; tulle cni-install puts it\n" +
+    "there.",
+    'Example: echo \'{"cniVersion":"1.0.0"}\' | CNI_COMMAND=VERSION tulle cni',
+  ],
+  run: async () => await (await import("./cni-run.ts")).runCni(),
+};
