@@ -11,11 +11,8 @@ export const cniCommand: Command = {
   usage: "< CONFIGURATION",
   flags: [],
   notes: [
-    `CNI ${
-      VERSIONS.join(", ")
-    }; a runtime sets CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME and\n` +
-    "CNI_ARGS. It stands in a list after the plugin that makes the network; tulle cni-install puts it\n" +
-    "there.",
+    `Versions ${VERSIONS.join(", ")}. A runtime sets CNI_COMMAND and what goes with it;\n` +
+    "the plugin stands in a list after the one that makes the network: tulle cni-install does that.",
     'Example: echo \'{"cniVersion":"1.0.0"}\' | CNI_COMMAND=VERSION tulle cni',
   ],
   run: async () => await (await import("./cni-run.ts")).runCni(),
