@@ -217,8 +217,10 @@ export class RequestHead extends Head {
   wantsTrailers = false;
   /** `Connection: upgrade` with an `Upgrade` field. */
   upgrade = false;
-  /** The target goes on in absolute-form. An explicit proxy leaves it false, since that form was meant
-   * for it; where the client's form is the application's business it is set again. */
+  /**
+   * A target in absolute-form goes on in that form, and CONNECT as CONNECT. An explicit proxy leaves it
+   * false, since both were meant for it; where the form is the application's business it is set again.
+   */
   absoluteForm = false;
   /** Replaces the path and query when it is encoded; set by filters. */
   newPath: string | null = null;
@@ -230,6 +232,12 @@ export class RequestHead extends Head {
     this.absoluteForm = false;
     this.newPath = null;
     this.newAuthority = null;
+  }
+
+  /** Keeps the target's form, for a client of HTTP/1 that knows of no proxy. */
+  keepForm(): void {
+    if (this.major !== 1) return;
+    this.absoluteForm = this.isConnect || this.pathFrom !== this.targetFrom;
   }
 
   get method(): string {

@@ -30,13 +30,15 @@ export function requestRoom(head: RequestHead): number {
 
 /**
  * Writes the request as it goes to an endpoint: origin-form (RFC 9112 §3.2.1) unless the head says
- * otherwise, HTTP/1.1, one Host, our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
+ * otherwise, the client's version, since an application may answer by it, one Host, our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
  */
 export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): number {
   const { buf: src, base } = head;
   at = copy(src, base, base + head.methodTo, buf, at);
   buf[at++] = 32;
-  if (head.absoluteForm) at = writeAuthority(head, buf, writeLatin1("http://", buf, at));
+  if (head.absoluteForm && !head.isConnect) {
+    at = writeAuthority(head, buf, writeLatin1("http://", buf, at));
+  }
   if (head.newPath !== null) at = writeLatin1(head.newPath, buf, at);
   else if (head.isConnect) at = copy(src, base + head.targetFrom, base + head.targetTo, buf, at);
   else {
@@ -44,8 +46,12 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     if (head.pathFrom === head.targetTo || src[base + head.pathFrom] === 63) buf[at++] = 47;
     at = copy(src, base + head.pathFrom, base + head.targetTo, buf, at);
   }
-  at = writeLatin1(" HTTP/1.1\r\nhost: ", buf, at);
-  at = crlf(buf, writeAuthority(head, buf, at));
+  const isOld = head.major === 1 && head.minor === 0;
+  at = writeLatin1(isOld ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n", buf, at);
+  // HTTP/1.0 may have none.
+  if (!isOld || head.newAuthority !== null || head.authorityTo > head.authorityFrom) {
+    at = crlf(buf, writeAuthority(head, buf, writeLatin1("host: ", buf, at)));
+  }
   at = writeFields(head, false, buf, at);
   if (head.bodyLength === CHUNKED) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
   if (head.expectsContinue) at = writeLatin1("expect: 100-continue\r\n", buf, at);
@@ -82,14 +88,15 @@ export function writeResponse(
   at: number,
 ): number {
   const { buf: src, base } = head;
-  at = writeLatin1("HTTP/1.1 ", buf, at);
+  at = writeLatin1(framing.minor === 0 ? "HTTP/1.0 " : "HTTP/1.1 ", buf, at);
   buf[at++] = 48 + Math.floor(head.status / 100);
   buf[at++] = 48 + Math.floor(head.status / 10) % 10;
   buf[at++] = 48 + head.status % 10;
   buf[at++] = 32;
   at = copy(src, base + head.reasonFrom, base + head.reasonTo, buf, at);
   at = crlf(buf, at);
-  at = writeFields(head, framing.chunked, buf, at);
+  // The answer to CONNECT has no length, whatever it says (RFC 9110 §9.3.6).
+  at = writeFields(head, framing.chunked || head.tunnel, buf, at);
   if (framing.chunked) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
   if (head.tunnel && head.status === 101) {
     at = writeLatin1("connection: upgrade\r\nupgrade: ", buf, at);

@@ -166,7 +166,8 @@ export function finishRequest(head: RequestHead): number | null {
   } else {
     head.bodyLength = Math.max(0, seen.contentLength);
   }
-  if (head.isConnect && head.bodyLength !== 0) return MALFORMED;
+  // HTTP/1.0 has no CONNECT.
+  if (head.isConnect && (head.bodyLength !== 0 || head.minor === 0)) return MALFORMED;
   finishConnection(head);
   head.upgrade = seen.upgrade && upgradeAsked;
   return null;

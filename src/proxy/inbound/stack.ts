@@ -104,9 +104,10 @@ function application(standing: Standing): HttpService {
 }
 
 function originalProtocol(conn: ConnInfo, inner: HttpService): HttpService {
-  if (conn.tls === null) return inner; // an application's own header of that name means nothing
+  // An application's own header of that name means nothing.
+  const isProxy = conn.tls !== null;
   return (x, reply) => {
-    downgrade(x.request);
+    if (!isProxy || downgrade(x.request) === null) x.request.keepForm();
     return inner(x, reply);
   };
 }

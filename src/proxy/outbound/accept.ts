@@ -104,6 +104,14 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
   };
 }
 
+/** For a client that was redirected: whole URLs and CONNECT are for who it thinks that it speaks to. */
+function asReceived(inner: HttpService): HttpService {
+  return (x, reply) => {
+    x.request.keepForm();
+    return inner(x, reply);
+  };
+}
+
 /** One target for all requests of a connection; `name` is its key as text. */
 function fixed(targets: Targets, name: string, key: TargetKey): HttpService {
   let last: TargetStack | null = null;

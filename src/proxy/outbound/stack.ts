@@ -42,7 +42,7 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
     (inner) => countRequests(target, o, inner),
     // Holds requests until the control plane has spoken and an endpoint is there.
     (inner) => awaitReady(target, { ...o, driver }, inner),
-    // CONNECT leaves here: a tunnel has no routes, but the filters of the default route.
+    // CONNECT that means this proxy leaves here: a tunnel has no routes, but the default route's filters.
     (inner) =>
       tunnels(
         connectionFilters(
@@ -95,7 +95,10 @@ function countRequests(target: Target, o: OutboundOptions, inner: HttpService): 
 }
 
 function tunnels(tunnel: HttpService, inner: HttpService): HttpService {
-  return (x, reply) => x.request.isConnect ? tunnel(x, reply) : inner(x, reply);
+  return (x, reply) => {
+    const { isConnect, absoluteForm } = x.request;
+    return isConnect && !absoluteForm ? tunnel(x, reply) : inner(x, reply);
+  };
 }
 
 function route(target: Target, inner: HttpService): HttpService {
