@@ -54,7 +54,7 @@ export async function bundlePlugin(): Promise<string> {
 export async function buildPlugin(out: string): Promise<BuiltPlugin> {
   const node = await pinnedNode();
   if (node === null) throw new Error(`there is no pinned Node for linux-${process.arch}`);
-  const folder = `${out}.build`;
+  const folder = `${out}.${process.pid}.build`;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   try {
