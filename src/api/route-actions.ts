@@ -15,6 +15,7 @@ import type {
 import type { Headers, Scheme } from "./gen/http_types_pb.ts";
 import { Scheme_Registered } from "./gen/http_types_pb.ts";
 import type { HttpLocalRateLimit, HttpLocalRateLimitSchema } from "./gen/inbound_pb.ts";
+import { originFromWire } from "./origin.ts";
 import { shown, WireError } from "./wire-error.ts";
 
 /** A built-in filter of any route type of either direction. */
@@ -225,5 +226,9 @@ export function rateLimitFromWire(
   if (overrides.reduce((sum, o) => sum + o.identities.length, 0) > MAX_OVERRIDES) {
     throw new WireError(`${field}.overrides`, `has more than ${MAX_OVERRIDES} identities`);
   }
-  return { total: limit(wire.total), identity: limit(wire.identity), overrides };
+  const { metadata } = wire;
+  const origin = metadata?.kind.case === "resource"
+    ? { origin: originFromWire(metadata, `${field}.metadata`) }
+    : {};
+  return { total: limit(wire.total), identity: limit(wire.identity), overrides, ...origin };
 }

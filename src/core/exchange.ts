@@ -61,6 +61,8 @@ export class Exchange {
   readonly request = new RequestHead();
   /** The driver's clock when the head was read. */
   startedMs = 0;
+  /** When its body ended, for who measures it; 0: it has not. */
+  requestEndedMs = 0;
   /** When the route's time-out ends it; Infinity: never. */
   deadlineMs = Infinity;
   /** 0 for the first. */
@@ -124,6 +126,7 @@ export class Exchange {
   /** Begins the next request on the connection. */
   begin(nowMs: number): void {
     this.startedMs = nowMs;
+    this.requestEndedMs = 0;
     this.deadlineMs = Infinity;
     this.attempt = 0;
     this.generation++;

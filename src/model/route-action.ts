@@ -2,6 +2,8 @@
 // injected failures, who may use it, how many of them there may be. The filters that a proxy carries do
 // it (`proxy/discovery/standard-filters.ts`); nothing here is carried out by the host.
 
+import type { Origin } from "./profile.ts";
+
 /** One thing that is done to each request of a route, or to its response. */
 export type RouteAction =
   | HeaderAction
@@ -61,4 +63,6 @@ export interface RateLimit {
   readonly identity: number;
   /** Identities that have another limit, which those of one entry share. */
   readonly overrides: readonly { readonly limit: number; readonly identities: readonly string[] }[];
+  /** The resource that says so, for metrics; absent: not known. */
+  readonly origin?: Origin;
 }

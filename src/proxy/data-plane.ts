@@ -78,6 +78,7 @@ export function createDataPlane(
     callouts,
     tap,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
+    authorityLabels: inbound.authorityLabels,
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,

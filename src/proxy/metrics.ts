@@ -109,6 +109,16 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Requests that the policy denied",
   );
+  readonly localRateLimit = this.#family(
+    "inbound_http_local_ratelimit_total",
+    "counter",
+    "Requests over a local rate limit",
+  );
+  readonly tcpAuthzTerminate = this.#family(
+    "inbound_tcp_authz_terminate_total",
+    "counter",
+    "Connections that were ended since the policy allows them no longer",
+  );
   readonly tcpAuthzAllow = this.#family(
     "inbound_tcp_authz_allow_total",
     "counter",

@@ -200,7 +200,9 @@ export class Inbound {
     if (filtered !== null) driver.meter(ch, filtered.meter(port.connections(conn.tls)));
     // A policy that changes is applied to connections that are open.
     const end = port.watched.subscribe(() => {
-      if (port.decide(client)?.authorization == null) core.terminate("no longer authorized");
+      if (port.decide(client)?.authorization != null) return;
+      metrics.count(metrics.tcpAuthzTerminate, decision.labels);
+      core.terminate("no longer authorized");
     });
     const core = new Forward(driver, port.connect, null, {
       connected: () => {},

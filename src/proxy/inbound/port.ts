@@ -11,12 +11,16 @@ import {
   type Client,
   type ServerPolicy,
 } from "../../model/policy.ts";
+import type { Route } from "../../model/route.ts";
 import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
 import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
 import { type DetectResult, DetectSeries } from "../tcp/detect-metrics.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { ConnectionSeries } from "../metrics/connections.ts";
 import { RequestSeries } from "../metrics/requests.ts";
+import { AuthzSeries } from "../metrics/authz.ts";
+import { InboundRouteSeries } from "../metrics/inbound-routes.ts";
+import type { Measured } from "./measure.ts";
 import type { TapHub } from "../tap/hub.ts";
 
 /** What all ports share. Per process. */
@@ -41,6 +45,8 @@ export interface InboundOptions {
   readonly callouts?: Callouts;
   /** Whoever observes requests. */
   readonly tap?: TapHub;
+  /** Whether `authority` is a label of what clients ask; they choose it. */
+  readonly authorityLabels?: boolean;
 }
 
 /** The policy's answer for one client. */
@@ -64,6 +70,10 @@ export class InboundPort {
   users = 0;
   readonly #series = new Map<string, RequestSeries>();
   readonly #connections = new Map<string, ConnectionSeries>();
+  readonly #routes = new Map<string, InboundRouteSeries>();
+  readonly #authz = new Map<string, AuthzSeries>();
+  /** Used again by requests. */
+  readonly measured: Measured[] = [];
 
   constructor(port: number, o: InboundOptions) {
     this.port = port;
@@ -128,19 +138,57 @@ export class InboundPort {
     const snapshot = this.watched.value;
     if (snapshot === null) return null;
     const { policy } = snapshot;
-    const authorization = authorize(policy, client);
+    return this.decisionOf(policy, authorize(policy, client), client);
+  }
+
+  /** What was decided for a client, by an authorization of the policy or of a route of it. */
+  decisionOf(policy: ServerPolicy, authorization: Authorization | null, client: Client): Decision {
     return { policy, authorization, labels: this.#labels(policy, authorization, client) };
   }
 
   /** `request_total` and its kin for a decision and a route; connection rate. */
-  requests(decision: Decision, route: RouteSnapshot | null): RequestSeries {
+  requests(decision: Decision, { route }: RouteSnapshot, authority: string | null): RequestSeries {
     const labels: Labels = {
+      direction: "inbound",
       ...decision.labels,
-      route_group: "",
-      route_kind: route === null || route.route.name === "default" ? "default" : "HTTPRoute",
-      route_name: route?.route.name ?? "default",
+      ...routeNames(route),
+      ...(authority === null ? {} : { authority }),
     };
     return memo(this.#series, labels, () => new RequestSeries(this.options.metrics, labels));
+  }
+
+  /** The registry families of a route. */
+  routeSeries({ policy: { origin } }: Decision, { route }: RouteSnapshot): InboundRouteSeries {
+    const isGrpc = route.isGrpc === true;
+    const labels: Labels = {
+      parent_group: origin.group,
+      parent_kind: origin.kind,
+      parent_name: origin.name,
+      parent_port: String(this.port),
+      ...routeNames(route),
+    };
+    return memo(
+      this.#routes,
+      { ...labels, isGrpc: String(isGrpc) },
+      () => new InboundRouteSeries(this.options.metrics, labels, isGrpc),
+    );
+  }
+
+  /** What the policy says of a client's requests; null: before a route is known. */
+  authzSeries(decision: Decision, of: RouteSnapshot | null): AuthzSeries {
+    const authz: Record<string, string> = {};
+    const labels: Record<string, string> = {};
+    for (const [key, value] of Object.entries(decision.labels)) {
+      (key.startsWith("authz_") ? authz : labels)[key] = value;
+    }
+    if (of !== null) Object.assign(labels, routeNames(of.route));
+    const { group = "", kind = "", name = "" } = decision.policy.rateLimit?.origin ?? {};
+    const limit = { ratelimit_group: group, ratelimit_kind: kind, ratelimit_name: name };
+    return memo(
+      this.#authz,
+      { ...labels, ...authz, ...limit },
+      () => new AuthzSeries(this.options.metrics, labels, authz, limit),
+    );
   }
 
   /** `tcp_*` of connections from a kind of peer. */
@@ -161,7 +209,6 @@ export class InboundPort {
   #labels(policy: ServerPolicy, authorization: Authorization | null, client: Client): Labels {
     const { origin } = policy;
     return {
-      direction: "inbound",
       ...targetLabels(this.application),
       ...tlsLabels(client.meshed ? { identity: client.identity, alpn: null } : null),
       srv_group: origin.group,
@@ -189,6 +236,14 @@ function memo<T>(map: Map<string, T>, labels: Labels, make: () => T): T {
     map.set(key, value);
   }
   return value;
+}
+
+function routeNames({ origin, name }: Route): Labels {
+  return {
+    route_group: origin?.group ?? "",
+    route_kind: origin?.kind ?? "default",
+    route_name: origin?.name ?? name,
+  };
 }
 
 function targetLabels(addr: SocketAddr): Labels {

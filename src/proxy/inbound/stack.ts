@@ -5,7 +5,7 @@ import type { ConnInfo, Exchange, HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { headerName } from "../../core/head.ts";
 import { isFailure } from "../../model/route.ts";
-import type { InboundSnapshot, RouteSnapshot } from "../discovery/discovery.ts";
+import type { RouteSnapshot } from "../discovery/discovery.ts";
 import { endFilters, requestFilters, responseFilters } from "../http/filters.ts";
 import { compose } from "../http/compose.ts";
 import { isGrpcFailure } from "../http/grpc.ts";
@@ -13,62 +13,14 @@ import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { downgrade } from "../http2/orig-proto.ts";
 import { HTTP_ERRORS } from "../metrics/errors.ts";
-import type { RequestSeries } from "../metrics/requests.ts";
 import { inboundEnds } from "../tap/ends.ts";
 import { NOBODY } from "../tap/hub.ts";
 import { tapped } from "../tap/tapped.ts";
+import { measure } from "./measure.ts";
 import type { Decision, InboundPort } from "./port.ts";
+import { decidesAccess, Standing } from "./standing.ts";
 
 const CLIENT_ID = headerName("l5d-client-id");
-
-/** What is known of the connection, looked at again only when the policy changed. */
-class Standing {
-  readonly port: InboundPort;
-  readonly conn: ConnInfo;
-  decision: Decision | null = null;
-  /** A route may admit whom the server does not. */
-  routesDecide = false;
-  /** The cell that counts what the policy allowed. */
-  allowed = 0;
-  #snapshot: InboundSnapshot | null = null;
-  #series = new Map<RouteSnapshot | null, RequestSeries>();
-
-  constructor(port: InboundPort, conn: ConnInfo) {
-    this.port = port;
-    this.conn = conn;
-  }
-
-  get snapshot(): InboundSnapshot | null {
-    return this.#snapshot;
-  }
-
-  refresh(): void {
-    const { value } = this.port.watched;
-    if (value === this.#snapshot) return;
-    this.#snapshot = value;
-    this.#series = new Map();
-    const { remote, tls } = this.conn;
-    this.decision = this.port.decide({
-      ip: remote.ip,
-      meshed: tls !== null,
-      identity: tls?.identity ?? null,
-    });
-    this.routesDecide = value?.routes.some(decidesAccess) ?? false;
-    if (this.decision?.authorization != null) {
-      const { sheet, authzAllow } = this.port.options.metrics;
-      this.allowed = sheet.cell(authzAllow, this.decision.labels);
-    }
-  }
-
-  series(route: RouteSnapshot | null): RequestSeries | null {
-    let series = this.#series.get(route);
-    if (series === undefined && this.decision !== null) {
-      series = this.port.requests(this.decision, route);
-      this.#series.set(route, series);
-    }
-    return series ?? null;
-  }
-}
 
 /** The service of one connection to one port. */
 export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
@@ -82,6 +34,8 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
     (inner) => authorizeClient(standing, inner),
     // Chooses the route; from here on its filters are known.
     (inner) => route(standing, inner),
+    // Measures both bodies.
+    (inner) => measured(standing, inner),
     // Tells the application who asks, and nobody else can.
     (inner) => clientIdentity(standing, inner),
     (inner) => requestFilters(port.options.callouts ?? null, inner),
@@ -121,15 +75,16 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
       const route = x.route as RouteSnapshot;
       const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses) ||
         isGrpcFailure(x.grpcStatus);
-      standing.series(route)?.ended(
-        x.status,
-        failed,
-        driver.now - x.startedMs,
-        "",
-        x.grpcStatus,
-        x.request,
-        driver.now,
-      );
+      const routed = standing.routed(route);
+      if (routed !== null) {
+        const { now } = driver;
+        const ms = now - x.startedMs;
+        const { request: head, status, grpcStatus } = x;
+        const responseMs = x.requestEndedMs === 0 ? -1 : now - x.requestEndedMs;
+        routed.requests(x).ended(status, failed, ms, "", grpcStatus, head, now);
+        routed.route.ended(status, grpcStatus, ms, responseMs, head, now);
+        if (x.filtersSeen >= 0 || routed.decides) routed.decided(x);
+      }
     }
     const error = x.error === null ? null : HTTP_ERRORS[x.error.kind];
     // Unknown routes have a family of their own.
@@ -150,7 +105,6 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
 
 function authorizeClient(standing: Standing, inner: HttpService): HttpService {
   const { port } = standing;
-  const { metrics } = port.options;
   return (x, reply) => {
     standing.refresh();
     const { decision } = standing;
@@ -162,11 +116,11 @@ function authorizeClient(standing: Standing, inner: HttpService): HttpService {
     }
     if (decision.authorization === null) {
       if (standing.routesDecide) return inner(x, reply); // and `route` refuses, or a filter of it decides
-      metrics.count(metrics.authzDeny, decision.labels);
+      const route = matchRoute(standing.snapshot?.routes ?? [], x.request);
+      port.authzSeries(decision, route).denied();
       reply.fail(unauthorized(standing, decision));
       return NOTHING_MORE;
     }
-    metrics.sheet.add(standing.allowed, 1);
     return inner(x, reply);
   };
 }
@@ -177,11 +131,6 @@ function unauthorized({ conn, port }: Standing, { policy }: Decision): MeshError
     "unauthorized",
     `${who} is not authorized on ${policy.origin.name} port ${port.port}`,
   );
-}
-
-/** Whether a filter of the route decides who may use it, in the place of the server's policy. */
-function decidesAccess({ route }: RouteSnapshot): boolean {
-  return route.actions?.some((a) => a.kind === "authorize") ?? false;
 }
 
 function route(standing: Standing, inner: HttpService): HttpService {
@@ -200,7 +149,7 @@ function route(standing: Standing, inner: HttpService): HttpService {
     }
     const { decision } = standing;
     if (decision === null || (decision.authorization === null && !decidesAccess(matched))) {
-      metrics.count(metrics.authzDeny, decision?.labels ?? {});
+      if (decision !== null) standing.port.authzSeries(decision, matched).denied();
       reply.fail(
         decision === null
           ? new MeshError("policy", `No policy for port ${standing.port.port}`)
@@ -211,9 +160,21 @@ function route(standing: Standing, inner: HttpService): HttpService {
     x.route = matched;
     x.chain = matched.chain;
     x.routeName = matched.route.name;
-    standing.series(matched)?.started();
+    const routed = standing.routed(matched);
+    if (routed !== null) {
+      routed.requests(x).started();
+      routed.route.started();
+      // A filter that decides is asked first.
+      if (!routed.decides) routed.authz.allowed();
+    }
     return inner(x, reply);
   };
+}
+
+function measured(standing: Standing, inner: HttpService): HttpService {
+  const { options: { driver }, measured: free } = standing.port;
+  const seriesOf = (x: Exchange) => standing.routed(x.route as RouteSnapshot)?.route ?? null;
+  return measure(() => driver.now, seriesOf, free, inner);
 }
 
 function clientIdentity(standing: Standing, inner: HttpService): HttpService {
