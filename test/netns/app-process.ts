@@ -1,5 +1,6 @@
 // The applications of the tests in namespaces, which know of no proxy: `serve PORT…` answers HTTP, and
-// with 5432 speaks first; `get IP PORT…` asks each once and prints what came, or why nothing did.
+// with 5432 speaks first; `get IP PORT…` asks each once and prints what came, or why nothing did; a port
+// may have a path, as in 4191/ready; `relay IP PORT…` carries loopback there.
 
 import http from "node:http";
 import net from "node:net";
@@ -14,8 +15,23 @@ if (what === "serve") {
         socket.on("error", () => {});
         socket.write("server first\n");
       })
-      : http.createServer((_, response) => response.end(`port ${port}`));
+      : http.createServer((request, response) => {
+        const from = request.headers["l5d-client-id"];
+        response.end(`port ${port}${from === undefined ? "" : ` from ${from}`}`);
+      });
     await new Promise<void>((resolve) => server.listen(port, "::", resolve));
+  }
+  process.stdout.write("ready\n");
+} else if (what === "relay") {
+  const [to = "", ...ports] = args;
+  for (const port of ports.map(Number)) {
+    const server = net.createServer((near) => {
+      const far = net.connect(port, to);
+      for (const [a, b] of [[near, far], [far, near]] as const) {
+        a.on("error", () => b.destroy()).on("close", () => b.destroy()).pipe(b);
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   }
   process.stdout.write("ready\n");
 } else {
@@ -24,7 +40,8 @@ if (what === "serve") {
   }
 }
 
-function ask(ip: string, port: string): Promise<string> {
+function ask(ip: string, at: string): Promise<string> {
+  const [port = "0", path = ""] = at.split("/");
   const { promise, resolve } = Promise.withResolvers<string>();
   const socket = net.connect(Number(port), ip);
   const done = (line: string) => {
@@ -42,7 +59,7 @@ function ask(ip: string, port: string): Promise<string> {
   socket.on("error", (e: Error & { code?: string }) => done(e.code ?? e.message));
   socket.on("end", () => done(text.split("\r\n\r\n").at(-1)?.trim() ?? ""));
   if (port !== "5432") {
-    socket.write(`GET / HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n`);
+    socket.write(`GET /${path} HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n`);
   }
   return promise;
 }

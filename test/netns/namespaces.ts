@@ -42,6 +42,8 @@ export interface Finished {
 /** A namespace. */
 export class Namespace {
   readonly name: string;
+  /** The end of the wire to another one; empty until it is joined. */
+  device = "";
   readonly #children: ChildProcess[] = [];
 
   constructor(name: string) {
@@ -78,20 +80,34 @@ export class Namespace {
 
   /** Starts one of the test's processes as `uid`; resolves when it says that it is ready. */
   async start(uid: number, script: string, ...args: string[]): Promise<void> {
-    const command = [...asUser(uid), ...RUNTIME, script, ...args];
+    const child = this.#spawn([...asUser(uid), ...RUNTIME, script, ...args]);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    child.process.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      if (text.includes("ready")) resolve();
+    });
+    child.process.once("exit", () => reject(new Error(`${script} ended: ${child.said()}`)));
+    await promise;
+  }
+
+  /** Starts a command as `uid` with variables. Returns what it wrote to its standard error so far. */
+  launch(
+    uid: number,
+    env: Readonly<Record<string, string>>,
+    ...command: string[]
+  ): () => string {
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    return this.#spawn([...asUser(uid), "env", ...variables, ...command]).said;
+  }
+
+  #spawn(command: readonly string[]) {
     const child = spawn("ip", ["netns", "exec", this.name, ...command], {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#children.push(child);
     let errors = "";
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
     child.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      if (text.includes("ready")) resolve();
-    });
-    child.once("exit", () => reject(new Error(`${script} ended: ${errors}`)));
-    await promise;
+    return { process: child, said: () => errors };
   }
 
   /** Asks `ip:port` as `uid`, without any configuration. */
@@ -100,12 +116,26 @@ export class Namespace {
   }
 
   /** Asks each address and port, one after the other. */
-  getAll(of: readonly (readonly [ip: string, port: number])[], uid = 0, gid = uid): string[] {
+  getAll(
+    of: readonly (readonly [ip: string, port: number | string])[],
+    uid = 0,
+    gid = uid,
+  ): string[] {
     const { stdout, stderr } = this.run(
       ...asUser(uid, gid),
       ...[...RUNTIME, "test/netns/app-process.ts", "get", ...of.flat().map(String)],
     );
     return stdout.trim() === "" ? [stderr.trim()] : stdout.trim().split("\n");
+  }
+
+  /** The whole answer of an HTTP server, all lines. */
+  getText(ip: string, at: string): string {
+    return this.run(...RUNTIME, "test/netns/app-process.ts", "get", ip, at).stdout;
+  }
+
+  /** Runs a command that cannot fail. */
+  must(...command: string[]): void {
+    must("ip", "netns", "exec", this.name, ...command);
   }
 
   /** Both families' nat tables in a mode, without counters and dates. */
@@ -148,6 +178,7 @@ export function join(a: Namespace, b: Namespace): void {
   );
   for (const [i, { name }] of [a, b].entries()) {
     const device = names[i as 0 | 1];
+    (i === 0 ? a : b).device = device;
     must("ip", "-n", name, "addr", "add", `10.77.0.${i + 1}/24`, "dev", device);
     must("ip", "-n", name, "addr", "add", `fd77::${i + 1}/64`, "dev", device, "nodad");
     must("ip", "-n", name, "link", "set", device, "up");
