@@ -130,6 +130,8 @@ export const HOST_IMPORTS: Readonly<Record<string, BorderType>> = {
   wall_ms: { params: [], results: [F64] },
   set_request_timeout: { params: [I32], results: [] },
   set_attempt_timeout: { params: [I32], results: [] },
+  // a kind of `LIMIT_*`, ms
+  set_time_limit: { params: [I32, I32], results: [] },
   body_read: { params: [I32, I32, I32], results: [I32] },
   body_write: { params: [I32, I32], results: [] },
   body_write_text: { params: [REF], results: [] },
@@ -177,6 +179,13 @@ export const OP_SET = 0;
 export const OP_ADD = 1;
 export const OP_REMOVE = 2;
 
+/** Kinds of `set_time_limit`: until the response's head; the whole exchange; from the request's end to
+ * the response's end; without a byte in either direction. */
+export const LIMIT_HEAD = 0;
+export const LIMIT_EXCHANGE = 1;
+export const LIMIT_RESPONSE = 2;
+export const LIMIT_IDLE = 3;
+
 /** Levels of `log`. */
 export const LOG_DEBUG = 0;
 export const LOG_INFO = 1;
@@ -201,6 +210,8 @@ export const LIMITS = {
   minTickMs: 10,
   maxTickMs: 3_600_000,
   maxTimeoutMs: 3_600_000,
+  /** Most of a time limit: what an i32 holds, 24.8 days. */
+  maxLimitMs: 2_147_483_647,
   textBytes: 8192,
   keyBytes: 256,
   /** Targets of call-outs, call-outs of one request, and the bounds of one. */

@@ -31,4 +31,16 @@ test("failure-injector answers gRPC calls with a code", async () => {
   });
 });
 
+test("failure-injector answers a gRPC call on a route of HTTP as one whose condition was not met", async () => {
+  const filter = await open({ status: 503, message: "away" });
+  for (const type of ["application/grpc", "application/grpc+proto", "application/grpc;x=y"]) {
+    const { reply } = filter.request({ method: "POST", headers: { "content-type": type } });
+    assert.equal([reply?.status, reply?.headers["grpc-status"]], [200, "9"], type);
+  }
+  for (const type of ["application/grpc-web", "application/json", "application/grp"]) {
+    const { reply } = filter.request({ method: "POST", headers: { "content-type": type } });
+    assert.is(reply?.status, 503, type);
+  }
+});
+
 test.run();

@@ -31,6 +31,39 @@ test("timeout takes a gRPC client's deadline when it is the shorter one", async 
   }
 });
 
+test("timeout bounds the exchange, the response and silence", async () => {
+  const filter = await open({ exchangeMs: 86_400_000, responseMs: 500, idleMs: 2_147_483_647 });
+  const { exchangeLimitMs, responseLimitMs, idleLimitMs, requestTimeoutMs } = filter.request();
+  assert.equal(
+    [exchangeLimitMs, responseLimitMs, idleLimitMs, requestTimeoutMs],
+    [86_400_000, 500, 2_147_483_647, 0],
+  );
+});
+
+test("timeout takes what a request asks for in headers, where the route lets it", async () => {
+  const filter = await open({ exchangeMs: 7, responseMs: 8, requestHeaders: true });
+  const limits = (headers: Record<string, string>) => {
+    const { exchangeLimitMs, responseLimitMs } = filter.request({ headers });
+    return [exchangeLimitMs, responseLimitMs];
+  };
+  assert.equal(limits({}), [7, 8]);
+  assert.equal(limits({ "l5d-timeout": "2s" }), [2000, 8]);
+  assert.equal(limits({ "l5d-timeout": "2s", "l5d-request-timeout": "3m" }), [180_000, 8]);
+  assert.equal(limits({ "l5d-response-timeout": "250ms" }), [7, 250]);
+  assert.equal(limits({ "l5d-timeout": "1d", "l5d-response-timeout": "2h" }), [
+    86_400_000,
+    7_200_000,
+  ]);
+  assert.equal(limits({ "l5d-timeout": "99999d" }), [2_147_483_647, 8]);
+  // Zero is none.
+  assert.equal(limits({ "l5d-timeout": "0", "l5d-response-timeout": "0s" }), [0, 0]);
+  for (const wrong of ["", "s", "5", "1.5s", "-1s", "1x", "1 s", "1msx", "1234567890123ms"]) {
+    assert.equal(limits({ "l5d-timeout": wrong }), [7, 8], wrong);
+  }
+  const deaf = await open({ exchangeMs: 7 });
+  assert.is(deaf.request({ headers: { "l5d-timeout": "2s" } }).exchangeLimitMs, 7);
+});
+
 test("timeout stays below a thousand instructions", async () => {
   const filter = await open({ requestMs: 2000, grpcDeadline: true });
   const { fuel } = filter.request({ headers: { "grpc-timeout": "99999999m" } });

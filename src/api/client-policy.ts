@@ -87,6 +87,7 @@ function httpRouteToWire(route: Route, policy: ClientPolicy): HttpRoute {
           : { case: "firstAvailable", value: { backends: [{ backend }] } },
       }),
       ...timeoutsToWire(route),
+      allowL5dRequestHeaders: route.takesRequestHeaders === true,
       ...(route.retry === null ? {} : { retry: retryToWire(route.retry) }),
       filterChain: filtersToWire(route.filters),
     })],
@@ -198,6 +199,7 @@ type LeadingRule = FlatRule & {
   readonly leads: Leads;
   readonly limits: RouteLimits | null;
   readonly isGrpc?: boolean;
+  readonly takesRequestHeaders: boolean;
 };
 
 function httpPolicy(
@@ -208,7 +210,8 @@ function httpPolicy(
   const only = onlyTarget(rules);
   const routes = routesOf(
     rules,
-    ({ leads, limits, at, isGrpc }) => ({
+    ({ leads, limits, at, isGrpc, takesRequestHeaders }) => ({
+      ...(takesRequestHeaders ? { takesRequestHeaders } : {}),
       ...(limits === null ? {} : { limits }),
       ...(isGrpc === true ? { isGrpc } : {}),
       ...(only === null ? { split: splitOf(leads, `${at}.backends`) } : {}),
@@ -263,6 +266,7 @@ function leadingRule(rule: HttpRoute_Rule | GrpcRoute_Rule, at: string) {
   const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.backends`);
   return {
     limits: limitsFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
+    takesRequestHeaders: rule.allowL5dRequestHeaders,
     builtIn: [...rule.filters, ...builtIn as readonly BuiltInFilter[]],
     leads,
   };

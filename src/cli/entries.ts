@@ -36,6 +36,7 @@ export const CARRIED_MODULES = [
   "redirect",
   "retry",
   "route-policy",
+  "timeout",
 ].map((name) => `${PACKAGE_ROOT}filters/build/${name}.wasm`);
 
 /** The folder of the dashboard's pages, as `src/control/main.ts` finds it beside itself. */

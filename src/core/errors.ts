@@ -16,7 +16,12 @@ export type ErrorKind =
   | "upstream-closed" // the endpoint closed before a whole response
   | "upstream-protocol" // the endpoint answered what is not HTTP
   | "identity" // the peer is not who it should be
-  | "response-timeout" // the route's time-out
+  | "response-timeout" // one of the time limits of a policy's route
+  | "head-timeout" // no response began in the time that a ServiceProfile or a filter gives
+  | "identity-required" // the client wants an endpoint of another identity (l5d-require-id)
+  | "no-backend" // the route leads its share of the requests nowhere
+  | "gateway-name" // this gateway does not serve that name
+  | "gateway-loop" // the request came through this gateway before
   | "filter" // a filter failed and its failure policy is closed
   | "policy" // the policy received cannot be used
   | "client-gone" // the client went away; nobody is left to tell
@@ -66,6 +71,11 @@ export const RETRYABLE: Readonly<Record<ErrorKind, boolean>> = {
   "upstream-protocol": false,
   "identity": true,
   "response-timeout": false,
+  "head-timeout": false,
+  "identity-required": false,
+  "no-backend": false,
+  "gateway-name": false,
+  "gateway-loop": false,
   "filter": false,
   "policy": false,
   "client-gone": false,

@@ -95,8 +95,13 @@ export class Exchange {
   route: unknown = null;
   /** The matched route's name, for filters. */
   routeName = "";
-  /** A filter's time-out for the whole request, instead of the route's; 0: none. */
+  /** A filter's time-out until the response's head, retries included; 0: none. */
   timeoutMs = 0;
+  /** Filters' time limits that go on after the response's head: of the whole exchange, of the response
+   * from the request's end on, and without a byte in either direction; 0: none. */
+  exchangeLimitMs = 0;
+  responseLimitMs = 0;
+  idleLimitMs = 0;
   /** A filter's time-out for the attempt that begins; 0: none. */
   attemptTimeoutMs = 0;
   /** Which endpoints a filter wants asked, or null. */
@@ -105,6 +110,8 @@ export class Exchange {
   givenCookie = "";
   /** The final status sent to the client; 0 when it got none. */
   status = 0;
+  /** The endpoint's proxy asks that the client's connection ends with this response. */
+  endsClient = false;
   /** The response's `grpc-status`, once its head or trailers said one; -1: none. */
   grpcStatus = -1;
   /** Why the exchange failed, or null. */
@@ -143,10 +150,14 @@ export class Exchange {
     this.route = null;
     this.routeName = "";
     this.timeoutMs = 0;
+    this.exchangeLimitMs = 0;
+    this.responseLimitMs = 0;
+    this.idleLimitMs = 0;
     this.attemptTimeoutMs = 0;
     this.choice = null;
     this.givenCookie = "";
     this.status = 0;
+    this.endsClient = false;
     this.grpcStatus = -1;
     this.error = null;
     this.onEnd = null;

@@ -49,10 +49,12 @@ export interface Route {
   readonly labels: Readonly<Record<string, string>>;
   /** What the wire asks for without naming a filter; null: nothing. Filters that decide come first. */
   readonly retry: RouteRetry | null;
-  /** Until the response head; 0: none. */
+  /** Until the response head; 0: none. The standard time-out filter carries it out, and `limits`. */
   readonly timeoutMs: number;
   /** Time-outs that go on after the response's head; absent: none. */
   readonly limits?: RouteLimits;
+  /** Requests may say in `l5d-…` headers how long they take and how they are tried again. */
+  readonly takesRequestHeaders?: boolean;
   /** What the wire asks for without naming a filter, in its order; it comes before `filters`. */
   readonly actions?: readonly RouteAction[];
   /** Where its requests go when that is not the target's one destination. */

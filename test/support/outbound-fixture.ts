@@ -2,7 +2,7 @@
 // discovery whose snapshots the test sets.
 
 import type { SocketAddr } from "../../src/core/addr.ts";
-import { type FilterChain, NO_FILTERS } from "../../src/core/filter.ts";
+import { CONTINUE, type FilterChain, HOOK_REQUEST, NO_FILTERS } from "../../src/core/filter.ts";
 import type { Endpoint, EndpointSet } from "../../src/model/endpoint.ts";
 import { DEFAULT_RETRY_BUDGET, type Route } from "../../src/model/route.ts";
 import type {
@@ -45,6 +45,24 @@ export function route(more: Partial<Route> = {}): Route {
     timeoutMs: 0,
     filters: [],
     ...more,
+  };
+}
+
+/** `chain` with a filter before it that sets time limits, as the standard time-out filter does. */
+export function limiting(
+  limits: { headMs?: number; requestMs?: number; responseMs?: number; idleMs?: number },
+  chain: FilterChain = NO_FILTERS,
+): FilterChain {
+  return {
+    ...chain,
+    hooks: chain.hooks | HOOK_REQUEST,
+    requestHead: (x) => {
+      x.timeoutMs = limits.headMs ?? 0;
+      x.exchangeLimitMs = limits.requestMs ?? 0;
+      x.responseLimitMs = limits.responseMs ?? 0;
+      x.idleLimitMs = limits.idleMs ?? 0;
+      return (chain.hooks & HOOK_REQUEST) === 0 ? CONTINUE : chain.requestHead(x);
+    },
   };
 }
 

@@ -178,6 +178,9 @@ class OwnFilter implements ConformanceFilter {
       path: x.request.path,
       authority: x.request.authority,
       requestTimeoutMs: x.timeoutMs,
+      exchangeLimitMs: x.exchangeLimitMs,
+      responseLimitMs: x.responseLimitMs,
+      idleLimitMs: x.idleLimitMs,
       attemptTimeoutMs: x.attemptTimeoutMs,
       endpoint: x.choice,
       callout: verdict === PAUSED && x.callout !== null

@@ -142,6 +142,17 @@ export function createFunctions(
       only("request", "callout", "attempt");
       at().attemptTimeoutMs = ms(value);
     },
+    set_time_limit: (kind: number, value: number) => {
+      only("request", "callout");
+      if (value < 1) stop(`${value} is no time limit`);
+      const name = [
+        "requestTimeoutMs",
+        "exchangeLimitMs",
+        "responseLimitMs",
+        "idleLimitMs",
+      ] as const;
+      at()[name[kind] ?? stop(`${kind} is no kind of limit`)] = value;
+    },
     choose_endpoint: (label: string | null, value: string | null, strict: number) => {
       only("request", "callout", "attempt");
       at().endpoint = {

@@ -75,6 +75,9 @@ export interface Now {
   status: number;
   trailers: Head | null;
   requestTimeoutMs: number;
+  exchangeLimitMs: number;
+  responseLimitMs: number;
+  idleLimitMs: number;
   attemptTimeoutMs: number;
   endpoint: { label: string; value: string; strict: boolean } | null;
   attempt: number;
@@ -107,6 +110,9 @@ export const IDLE: Now = {
   status: 0,
   trailers: null,
   requestTimeoutMs: 0,
+  exchangeLimitMs: 0,
+  responseLimitMs: 0,
+  idleLimitMs: 0,
   attemptTimeoutMs: 0,
   endpoint: null,
   attempt: 0,

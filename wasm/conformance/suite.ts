@@ -101,6 +101,10 @@ export interface RequestOut extends AttemptOut {
   readonly path: Bytes;
   readonly authority: Bytes;
   readonly requestTimeoutMs: number;
+  /** Time limits of the whole exchange, of the response, of silence. */
+  readonly exchangeLimitMs: number;
+  readonly responseLimitMs: number;
+  readonly idleLimitMs: number;
   /** Null unless the action is `pause`. */
   readonly callout: {
     readonly authority: string;

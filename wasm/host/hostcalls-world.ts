@@ -2,7 +2,7 @@
 // endpoints, shared state, configuration, the log.
 
 import { latin1 } from "../../src/core/intern.ts";
-import { LIMITS } from "../abi.ts";
+import { LIMIT_EXCHANGE, LIMIT_HEAD, LIMIT_IDLE, LIMIT_RESPONSE, LIMITS } from "../abi.ts";
 import { fromByteString } from "./config.ts";
 import { charge, type Guard } from "./guard.ts";
 import type { FilterPlan } from "./plan.ts";
@@ -43,6 +43,29 @@ export function worldFunctions(plan: FilterPlan, at: Situation, world: World, gu
     set_attempt_timeout: (ms: number) => {
       during(PHASE_REQUEST | PHASE_ATTEMPT, "the attempt's time-out is set before it begins");
       exchange().attemptTimeoutMs = ms === 0 ? 0 : timeout(ms);
+    },
+    set_time_limit: (kind: number, ms: number) => {
+      during(PHASE_REQUEST, "a time limit is set only in onRequest");
+      if (!(ms >= 1)) {
+        throw new HostTrap(`${ms} is not a time limit from 1 to ${LIMITS.maxLimitMs} ms`);
+      }
+      const x = exchange();
+      switch (kind) {
+        case LIMIT_HEAD:
+          x.timeoutMs = ms;
+          return;
+        case LIMIT_EXCHANGE:
+          x.exchangeLimitMs = ms;
+          return;
+        case LIMIT_RESPONSE:
+          x.responseLimitMs = ms;
+          return;
+        case LIMIT_IDLE:
+          x.idleLimitMs = ms;
+          return;
+        default:
+          throw new HostTrap(`${kind} is not a kind of time limit`);
+      }
     },
     choose_endpoint: (label: unknown, value: unknown, strict: number) => {
       during(PHASE_REQUEST | PHASE_ATTEMPT, "an endpoint is chosen before an attempt begins");

@@ -8,6 +8,9 @@ export class RequestUndo {
   #newPath: string | null = null;
   #newAuthority: string | null = null;
   #timeoutMs = 0;
+  #exchangeLimitMs = 0;
+  #responseLimitMs = 0;
+  #idleLimitMs = 0;
   #attemptTimeoutMs = 0;
   #choice: EndpointChoice | null = null;
 
@@ -18,41 +21,26 @@ export class RequestUndo {
     this.#newPath = request.newPath;
     this.#newAuthority = request.newAuthority;
     this.#timeoutMs = x.timeoutMs;
+    this.#exchangeLimitMs = x.exchangeLimitMs;
+    this.#responseLimitMs = x.responseLimitMs;
+    this.#idleLimitMs = x.idleLimitMs;
     this.#attemptTimeoutMs = x.attemptTimeoutMs;
     this.#choice = x.choice;
   }
 
-  /** After it failed. */
+  /** After it failed. What was prepared as an answer or asked is dropped, too. */
   apply(x: Exchange): void {
-    putBack(
-      x,
-      this.#edits,
-      this.#newPath,
-      this.#newAuthority,
-      this.#timeoutMs,
-      this.#attemptTimeoutMs,
-      this.#choice,
-    );
+    const { request } = x;
+    request.edits.length = this.#edits;
+    request.newPath = this.#newPath;
+    request.newAuthority = this.#newAuthority;
+    x.timeoutMs = this.#timeoutMs;
+    x.exchangeLimitMs = this.#exchangeLimitMs;
+    x.responseLimitMs = this.#responseLimitMs;
+    x.idleLimitMs = this.#idleLimitMs;
+    x.attemptTimeoutMs = this.#attemptTimeoutMs;
+    x.choice = this.#choice;
+    x.local = null;
+    x.callout = null;
   }
-}
-
-/** Puts a request's state back. What was prepared as an answer or asked is dropped, too. */
-export function putBack(
-  x: Exchange,
-  edits: number,
-  newPath: string | null,
-  newAuthority: string | null,
-  timeoutMs: number,
-  attemptTimeoutMs: number,
-  choice: EndpointChoice | null,
-): void {
-  const { request } = x;
-  request.edits.length = edits;
-  request.newPath = newPath;
-  request.newAuthority = newAuthority;
-  x.timeoutMs = timeoutMs;
-  x.attemptTimeoutMs = attemptTimeoutMs;
-  x.choice = choice;
-  x.local = null;
-  x.callout = null;
 }

@@ -24,7 +24,7 @@ import { MetricFold, type MetricStore } from "./metrics.ts";
 import type { FilterPlan } from "./plan.ts";
 import { memoryUse } from "./memory-use.ts";
 import { trapOf } from "./trap.ts";
-import { putBack, RequestUndo } from "./undo.ts";
+import { RequestUndo } from "./undo.ts";
 
 /** About one call in this many is timed; which ones a filter cannot know. */
 const SAMPLE = 16;
@@ -87,17 +87,14 @@ export class FilterUnit {
   request(x: Exchange): Verdict {
     const guest = this.#ready();
     if (guest === null) return this.#unavailable(x);
-    // locals cost nothing for the many requests that do not fail
-    const { request, timeoutMs, attemptTimeoutMs, choice } = x;
-    const { newPath, newAuthority } = request;
-    const edits = request.edits.length;
+    this.#undo.take(x);
     const startedMs = this.#sample();
     try {
       const action = guest.request(x);
       if (startedMs >= 0) this.#sampled(startedMs, guest);
       return action === 0 ? CONTINUE : verdictOf(action, x);
     } catch (thrown) {
-      putBack(x, edits, newPath, newAuthority, timeoutMs, attemptTimeoutMs, choice);
+      this.#undo.apply(x);
       if (this.#failed(thrown, "onRequest", guest)) return this.request(x);
       return this.#unavailable(x);
     }

@@ -165,6 +165,9 @@ export class TestFilter {
       path,
       authority,
       requestTimeoutMs: x.timeoutMs,
+      exchangeLimitMs: x.exchangeLimitMs,
+      responseLimitMs: x.responseLimitMs,
+      idleLimitMs: x.idleLimitMs,
       timeoutMs: x.attemptTimeoutMs,
       choice: x.choice,
     };

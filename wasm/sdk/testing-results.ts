@@ -36,8 +36,12 @@ export interface HeadResult {
 }
 /** What `onRequest` did. */
 export interface RequestResult extends HeadResult, AttemptChoices {
-  /** The whole request's time-out; 0: the route's. */
+  /** Until the response's head; 0: none. */
   readonly requestTimeoutMs: number;
+  /** Of the whole exchange, of the response alone, of silence; 0: none. */
+  readonly exchangeLimitMs: number;
+  readonly responseLimitMs: number;
+  readonly idleLimitMs: number;
   readonly path: string;
   readonly authority: string;
 }

@@ -16,7 +16,9 @@ import {
   retry,
   setAttemptTimeout,
   Text,
+  toInt,
 } from "@tulle/filter";
+import { durationMs, hasCode, hasStatus } from "./asked";
 
 const statuses = config.statuses("statuses", "502-504");
 const maxRetries = config.int("maxRetries", 2, 0, 10);
@@ -26,6 +28,7 @@ const attemptTimeoutMs = config.int("attemptTimeoutMs", 0, 0, 600000);
 const jitter = config.number("jitter", 0.5, 0, 1);
 const anyMethod = config.flag("anyMethod", false);
 const grpc = config.list("grpc", 16);
+const requestHeaders = config.flag("requestHeaders", false);
 
 const CONNECT = 0, RESET = 1, STATUS = 2, TIMEOUT = 3, GRPC = 4;
 const decided = counter({
@@ -49,7 +52,12 @@ export function configure(): void {
 
 /** The last attempt has all the time that is left. */
 export function onAttempt(attempt: i32): void {
-  if (attemptTimeoutMs > 0) setAttemptTimeout(attempt < maxRetries ? attemptTimeoutMs : 0);
+  if (!requestHeaders) {
+    if (attemptTimeoutMs > 0) setAttemptTimeout(attempt < maxRetries ? attemptTimeoutMs : 0);
+    return;
+  }
+  const limitMs = durationMs(request.header("l5d-retry-timeout"), attemptTimeoutMs);
+  if (limitMs > 0) setAttemptTimeout(attempt < limit() ? limitMs : 0);
 }
 
 export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
@@ -59,11 +67,11 @@ export function onOutcome(status: i32, error: i32, attempt: i32): Retry {
   } else if (error == 0 && isGrpcFailure()) {
     reason = GRPC; // named in the configuration: whoever did so knows the methods
   } else {
-    if (error == 0 && !statuses.has(status)) return NEUTRAL;
+    if (error == 0 && !isWanted(status)) return NEUTRAL;
     if (!anyMethod && !isIdempotent()) return no(METHOD);
     reason = error == 0 ? STATUS : error & CONNECTION_RESET ? RESET : TIMEOUT;
   }
-  if (attempt >= maxRetries) return no(LIMIT);
+  if (attempt >= limit()) return no(LIMIT);
   decided.inc(reason);
   return retry(delay(attempt));
 }
@@ -73,10 +81,32 @@ function no(why: i32): Retry {
   return NEUTRAL;
 }
 
-/** Whether the call ended with one of the codes. */
+/** How many retries there may be. A request that asks for them in any way has one where the route has none. */
+function limit(): i32 {
+  if (!requestHeaders) return maxRetries;
+  const asked = toInt(request.header("l5d-retry-limit"), -1);
+  if (asked >= 0) return min(asked, 10);
+  if (maxRetries > 0) return maxRetries;
+  const asks = length(request.header("l5d-retry-http")) +
+    length(request.header("l5d-retry-grpc")) + length(request.header("l5d-retry-timeout"));
+  return asks > 0 ? 1 : 0;
+}
+
+/** Whether a response with this status is tried again: by what the request says, else the route. */
+function isWanted(status: i32): bool {
+  if (!requestHeaders) return statuses.has(status);
+  const written = request.header("l5d-retry-http");
+  return length(written) > 0 ? hasStatus(written, status) : statuses.has(status);
+}
+
+/** Whether the call ended with one of the codes that the request names, else with one of the route's. */
 function isGrpcFailure(): bool {
   const code = grpcStatus();
   if (code <= 0) return false;
+  if (requestHeaders) {
+    const written = request.header("l5d-retry-grpc");
+    if (length(written) > 0) return hasCode(written, code);
+  }
   for (let i = 0; i < grpc.length; i++) {
     if (codeOf(grpc.at(i)) == code) return true;
   }

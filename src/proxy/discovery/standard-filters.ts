@@ -26,12 +26,13 @@ export const STANDARD_FILTERS = [
   "redirect",
   "retry",
   "route-policy",
+  "timeout",
 ] as const;
 export type StandardName = typeof STANDARD_FILTERS[number];
 
 /**
  * The modules that came with the proxy. One that could not be read is null or absent: then nothing is
- * retried, and what must not be left undone is refused (503).
+ * retried or timed out, and what must not be left undone is refused (503).
  */
 export type StandardModules = Readonly<Partial<Record<StandardName, CarriedModule | null>>>;
 
@@ -49,7 +50,7 @@ export interface StandardFilter {
 
 /**
  * What a route needs beside the filters that it names: who may use it, how often, the wire's own filters
- * in their order; then, after the named ones, retries. Target rate.
+ * in their order, time-outs; then, after the named ones, retries. Target rate.
  */
 export function standardFilters(route: Route, modules: StandardModules): readonly StandardFilter[] {
   const { retry, actions = [] } = route;
@@ -63,10 +64,43 @@ export function standardFilters(route: Route, modules: StandardModules): readonl
     const ref = standardRef(unique, modules[module] ?? MISSING, config, "closed");
     return { ref, first: true, unlessHook: null };
   });
-  if (retry === null || !modules.retry) return first;
+  const timeouts = timeoutConfig(route);
+  if (timeouts !== null && modules.timeout) {
+    // Before the named filters, of which the last one's word counts.
+    const ref = standardRef("standard-timeout", modules.timeout, timeouts, "open");
+    first.push({ ref, first: true, unlessHook: null });
+  }
+  const wanted = retry ?? (route.takesRequestHeaders === true ? IF_ASKED : null);
+  if (wanted === null || !modules.retry) return first;
   // Without it the request goes on, as it would have without retries.
-  const ref = standardRef("standard-retry", modules.retry, retryConfig(route, retry), "open");
+  const ref = standardRef("standard-retry", modules.retry, retryConfig(route, wanted), "open");
   return [...first, { ref, first: false, unlessHook: "outcome" }];
+}
+
+/** Retries of a route that has none but lets requests ask for them. */
+const IF_ASKED: RouteRetry = {
+  statuses: [],
+  maxRetries: 0,
+  attemptTimeoutMs: 0,
+  backoff: { minMs: 25, maxMs: 250, jitter: 1 },
+};
+
+/** The configuration of `filters/timeout`; null: the route has no time-outs. */
+function timeoutConfig({ timeoutMs, limits, takesRequestHeaders = false }: Route): object | null {
+  const { requestMs = 0, responseMs = 0, idleMs = 0 } = limits ?? {};
+  if (timeoutMs + requestMs + responseMs + idleMs === 0 && !takesRequestHeaders) return null;
+  return {
+    requestMs: wholeMs(timeoutMs),
+    exchangeMs: wholeMs(requestMs),
+    responseMs: wholeMs(responseMs),
+    idleMs: wholeMs(idleMs),
+    requestHeaders: takesRequestHeaders,
+  };
+}
+
+/** The wire's durations have nanoseconds and no bound; the filter's have neither. */
+function wholeMs(ms: number): number {
+  return Math.min(Math.ceil(ms), 2_147_483_647);
 }
 
 /** A digest that no module has, so that the filter is never there and its failure policy decides. */
@@ -179,6 +213,7 @@ function retryConfig(route: Route, retry: RouteRetry) {
     jitter: retry.backoff.jitter,
     // The route says that it may be retried; nothing is left to guess from the method.
     anyMethod: true,
+    ...(route.takesRequestHeaders === true ? { requestHeaders: true } : {}),
   };
 }
 

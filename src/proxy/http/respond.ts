@@ -1,30 +1,51 @@
 // Where an error becomes a response: one table for the status, one writer for the bytes.
 
 import type { ErrorKind, MeshError } from "../../core/errors.ts";
+import type { ConnInfo } from "../../core/exchange.ts";
 import { writeLatin1 } from "../../core/intern.ts";
 
-/** The status of each kind of error, and whether the client's connection ends with it. */
-export const RESPONSES: Readonly<Record<ErrorKind, { status: number; close: boolean }>> = {
-  "bad-request": { status: 400, close: true },
-  "head-too-large": { status: 431, close: true },
-  "unsupported": { status: 501, close: true },
-  "no-route": { status: 404, close: false },
-  "no-service": { status: 404, close: false },
-  "unauthorized": { status: 403, close: false },
-  "failfast": { status: 504, close: true },
-  "overload": { status: 503, close: true },
-  "connect": { status: 502, close: false },
-  "connect-timeout": { status: 504, close: false },
-  "upstream-closed": { status: 502, close: false },
-  "upstream-protocol": { status: 502, close: false },
-  "identity": { status: 502, close: false },
-  "response-timeout": { status: 504, close: false },
-  "filter": { status: 503, close: false },
-  "policy": { status: 500, close: false },
-  "client-gone": { status: 499, close: true }, // never sent: nobody is there
-  "shutdown": { status: 503, close: true },
-  "internal": { status: 500, close: true },
+/** What becomes of a request that failed in one way. */
+export interface ErrorResponse {
+  readonly status: number;
+  /** The code that a gRPC call ends with. */
+  readonly grpc: number;
+  /** Whether the client's connection ends with it; `inbound`: only in the server's proxy. */
+  readonly close: boolean | "inbound";
+}
+
+/** The one table from an error to what the client gets: Linkerd's, where it has such an error. */
+export const RESPONSES: Readonly<Record<ErrorKind, ErrorResponse>> = {
+  "bad-request": { status: 400, grpc: 13, close: true }, // INTERNAL, as gRPC reads a 400
+  "head-too-large": { status: 431, grpc: 8, close: true }, // RESOURCE_EXHAUSTED
+  "unsupported": { status: 501, grpc: 12, close: true }, // UNIMPLEMENTED
+  "no-route": { status: 404, grpc: 5, close: false }, // NOT_FOUND
+  "no-service": { status: 404, grpc: 5, close: false },
+  "unauthorized": { status: 403, grpc: 7, close: false }, // PERMISSION_DENIED
+  "failfast": { status: 504, grpc: 4, close: true }, // DEADLINE_EXCEEDED
+  "overload": { status: 503, grpc: 14, close: true }, // UNAVAILABLE
+  "connect": { status: 502, grpc: 14, close: "inbound" },
+  "connect-timeout": { status: 504, grpc: 4, close: "inbound" },
+  "upstream-closed": { status: 502, grpc: 14, close: "inbound" },
+  "upstream-protocol": { status: 502, grpc: 14, close: "inbound" },
+  "identity": { status: 502, grpc: 14, close: false },
+  "identity-required": { status: 502, grpc: 14, close: true },
+  "no-backend": { status: 502, grpc: 14, close: true },
+  "response-timeout": { status: 504, grpc: 4, close: false },
+  "head-timeout": { status: 504, grpc: 4, close: true },
+  "gateway-name": { status: 404, grpc: 5, close: false },
+  "gateway-loop": { status: 508, grpc: 10, close: false }, // ABORTED
+  "filter": { status: 503, grpc: 14, close: false },
+  "policy": { status: 500, grpc: 13, close: false },
+  "client-gone": { status: 499, grpc: 1, close: true }, // never sent: nobody is there
+  "shutdown": { status: 503, grpc: 14, close: true },
+  "internal": { status: 500, grpc: 13, close: true },
 };
+
+/** Whether the connection on which the request came ends with this error. */
+export function endsConnection(kind: ErrorKind, conn: ConnInfo): boolean {
+  const { close } = RESPONSES[kind];
+  return close === "inbound" ? conn.direction === "inbound" : close;
+}
 
 /** RFC 9110 §15 and the registry: HTTP/2 carries none, so that they are written for it too. */
 const REASONS: Readonly<Record<number, string>> = {
@@ -92,11 +113,12 @@ export const ERROR_ROOM = 1024;
 
 /**
  * Writes the whole response for an error. `text` adds `l5d-proxy-error`, which only a mesh peer or
- * the local application is told. Returns where it ended.
+ * the local application is told; `endPeer` adds `l5d-proxy-connection`, by which the other proxy ends its
+ * client's connection. Returns where it ended.
  */
 export function writeError(
   why: MeshError,
-  options: { text: boolean; close: boolean; status?: number },
+  options: { text: boolean; close: boolean; endPeer?: boolean; status?: number },
   buf: Uint8Array,
   at: number,
 ): number {
@@ -104,6 +126,7 @@ export function writeError(
   at = writeLatin1(`HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: 0\r\n`, buf, at);
   if (options.text) {
     at = writeLatin1(`l5d-proxy-error: ${headerText(why.message)}\r\n`, buf, at);
+    if (options.endPeer === true) at = writeLatin1("l5d-proxy-connection: close\r\n", buf, at);
   }
   if (options.close) at = writeLatin1("connection: close\r\n", buf, at);
   return writeLatin1("\r\n", buf, at);

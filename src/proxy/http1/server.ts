@@ -12,7 +12,7 @@ import {
 } from "../../core/exchange.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
-import { ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
+import { endsConnection, ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
 import { BAD_CHUNK, BodyReader } from "./body.ts";
 import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
@@ -293,7 +293,7 @@ export class Http1Server implements Core, Reply {
     const { minor } = this.#x.request;
     this.#chunked = mustChunk(head.bodyLength, minor) && !this.#x.request.isHead;
     if (minor === 0 && head.bodyLength < 0) this.#close = true;
-    if (this.#options.draining()) this.#close = true;
+    if (this.#options.draining() || this.#x.endsClient) this.#close = true;
     this.#writeHead(head, this.#chunked);
   }
 
@@ -344,15 +344,16 @@ export class Http1Server implements Core, Reply {
 
   fail(why: MeshError): void {
     const x = this.#x;
-    const { status, close } = RESPONSES[why.kind];
+    const ends = endsConnection(why.kind, x.conn);
     x.error = why;
-    x.status = status;
-    if (close || this.#options.draining()) this.#close = true;
+    x.status = RESPONSES[why.kind].status;
+    if (ends || this.#options.draining()) this.#close = true;
     this.#headSent = true;
     const out = this.#driver.reserve(this.#ch, ERROR_ROOM);
     const at = out.at;
     const unread = this.#state === BODY;
-    const options = { text: this.#tell, close: this.#close || unread };
+    const endPeer = ends && x.conn.direction === "inbound";
+    const options = { text: this.#tell, close: this.#close || unread, endPeer };
     this.#driver.commit(this.#ch, writeError(why, options, out.buf, at) - at);
     this.#finished();
   }

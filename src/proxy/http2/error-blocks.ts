@@ -1,33 +1,10 @@
-// Where an error becomes an HTTP/2 response: the status of the one table (http/respond.ts), or for gRPC
-// a response of trailers only (gRPC over HTTP/2, "Trailers-Only") with the code that belongs to it.
+// Where an error becomes an HTTP/2 response: status and code are of the one table (http/respond.ts); a
+// gRPC call gets a response of trailers only (gRPC over HTTP/2, "Trailers-Only").
 
-import type { ErrorKind, MeshError } from "../../core/errors.ts";
+import type { MeshError } from "../../core/errors.ts";
 import { RESPONSES } from "../http/respond.ts";
 import { type HpackEncoder, INDEX, NO_INDEX } from "./hpack.ts";
 import { writeField, writeStatus } from "./write-heads.ts";
-
-/** The gRPC status of each kind of error. */
-export const GRPC_CODES: Readonly<Record<ErrorKind, number>> = {
-  "bad-request": 13, // INTERNAL, as gRPC reads a 400
-  "head-too-large": 8, // RESOURCE_EXHAUSTED
-  "unsupported": 12, // UNIMPLEMENTED
-  "no-route": 5, // NOT_FOUND
-  "no-service": 5,
-  "unauthorized": 7, // PERMISSION_DENIED
-  "failfast": 4, // DEADLINE_EXCEEDED
-  "overload": 14, // UNAVAILABLE
-  "connect": 14,
-  "connect-timeout": 4,
-  "upstream-closed": 14,
-  "upstream-protocol": 14,
-  "identity": 14,
-  "response-timeout": 4,
-  "filter": 14,
-  "policy": 13,
-  "client-gone": 1, // CANCELLED
-  "shutdown": 14,
-  "internal": 13,
-};
 
 /** A message's bytes in a field, percent-encoded ones included. */
 const MAX_TEXT = 600;
@@ -37,11 +14,11 @@ export function errorBlockRoom(why: MeshError): number {
   return 512 + 6 * Math.min(MAX_TEXT, why.message.length);
 }
 
-/** A whole response; the end. `tell`: with the error's text. */
+/** A whole response; the end. `tell`: with the error's text, `endPeer`: the other proxy ends its client. */
 export function writeErrorBlock(
   encoder: HpackEncoder,
   why: MeshError,
-  how: { readonly grpc: boolean; readonly tell: boolean },
+  how: { readonly grpc: boolean; readonly tell: boolean; readonly endPeer: boolean },
   dst: Uint8Array,
   at: number,
 ): number {
@@ -54,6 +31,7 @@ export function writeErrorBlock(
     at = writeField(encoder, "content-length", "0", INDEX, dst, at);
   }
   if (!how.tell) return at;
+  if (how.endPeer) at = writeField(encoder, "l5d-proxy-connection", "close", INDEX, dst, at);
   return writeField(encoder, "l5d-proxy-error", visible(why.message), NO_INDEX, dst, at);
 }
 
@@ -65,7 +43,7 @@ export function writeGrpcStatus(
   dst: Uint8Array,
   at: number,
 ): number {
-  at = writeField(encoder, "grpc-status", String(GRPC_CODES[why.kind]), INDEX, dst, at);
+  at = writeField(encoder, "grpc-status", String(RESPONSES[why.kind].grpc), INDEX, dst, at);
   if (!tell) return at;
   const text = visible(why.message).replaceAll("%", "%25");
   return writeField(encoder, "grpc-message", text, NO_INDEX, dst, at);

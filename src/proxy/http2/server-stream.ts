@@ -5,7 +5,7 @@ import { MeshError } from "../../core/errors.ts";
 import { Exchange, type Reply, type Sink } from "../../core/exchange.ts";
 import { ResponseHead } from "../../core/head.ts";
 import { isGrpc } from "../http/grpc.ts";
-import { RESPONSES } from "../http/respond.ts";
+import { endsConnection, RESPONSES } from "../http/respond.ts";
 import { TOO_LARGE } from "../http1/codes.ts";
 import { errorBlockRoom, writeErrorBlock, writeGrpcStatus } from "./error-blocks.ts";
 import {
@@ -212,6 +212,7 @@ export class ServerStream extends Http2Stream implements Reply {
       return;
     }
     this.duplex = false;
+    if (x.endsClient) this.#server.drain();
     // Without trailers to come, the length says where END_STREAM belongs. (HTTP/1's are chunked.)
     // A head that ended HTTP/2's own response ends this one too: gRPC tells that apart.
     this.#left = head.bodyLength === 0 || head.major === 1 ? Math.max(-1, head.bodyLength) : -1;
@@ -307,13 +308,16 @@ export class ServerStream extends Http2Stream implements Reply {
     if (why.reset !== null) this.#server.session.reset(this, why.reset);
     else this.#writeError(why);
     // The errors that end an HTTP/1 connection drain this one, so that others finish.
-    if (RESPONSES[why.kind].close && why.kind !== "bad-request") this.#server.drain();
+    if (why.kind !== "bad-request" && endsConnection(why.kind, x.conn)) this.#server.drain();
   }
 
   #writeError(why: MeshError): void {
     const { session, tell } = this.#server;
     const out = session.openBlock(errorBlockRoom(why));
-    const to = writeErrorBlock(session.encoder, why, { grpc: this.#grpc, tell }, out.buf, out.at);
+    const { conn } = this.#x;
+    const endPeer = conn.direction === "inbound" && endsConnection(why.kind, conn);
+    const how = { grpc: this.#grpc, tell, endPeer };
+    const to = writeErrorBlock(session.encoder, why, how, out.buf, out.at);
     session.closeBlock(this, out, to, true);
   }
 

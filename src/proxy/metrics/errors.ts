@@ -18,6 +18,11 @@ export const HTTP_ERRORS: Readonly<Record<ErrorKind, string | null>> = {
   "upstream-protocol": "upstream-protocol",
   "identity": "identity required",
   "response-timeout": "response timeout",
+  "head-timeout": "response timeout",
+  "identity-required": "identity required",
+  "no-backend": "no-backend",
+  "gateway-name": "gateway domain invalid",
+  "gateway-loop": "gateway loop",
   "filter": "filter",
   "policy": "policy",
   "client-gone": null,
@@ -59,6 +64,8 @@ export function streamError(why: MeshError): StreamError {
       return "LOAD_SHED";
     case "response-timeout":
       return why.timeout === null ? "REQUEST_TIMEOUT" : TIMEOUTS[why.timeout];
+    case "head-timeout":
+      return "REQUEST_TIMEOUT";
     case "client-gone":
       return "CANCEL";
     case "connect":

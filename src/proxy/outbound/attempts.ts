@@ -1,4 +1,4 @@
-// The attempts of one request: the route's time-out, retries that its filters decide and its budget
+// The attempts of one request: its time-out, retries that its filters decide and its budget
 // allows, and the response filters for the attempt that is returned. The request's own filters ran before.
 
 import type { Driver } from "../../core/driver.ts";
@@ -14,7 +14,7 @@ import {
   OUTCOME_RESET,
   OUTCOME_TIMEOUT,
 } from "../../core/filter.ts";
-import type { ResponseHead } from "../../core/head.ts";
+import { headerName, type ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { isFailure } from "../../model/route.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
@@ -25,6 +25,7 @@ import { peekGrpc } from "./peek-grpc.ts";
 import { streamLimits } from "./stream-limits.ts";
 import type { RouteState, Target } from "./target.ts";
 
+const PROXY_CONNECTION = headerName("l5d-proxy-connection");
 /** A failed response up to this size is read to its end before the retry, so that its connection lives on. */
 const SWALLOW_BYTES = 64 * 1024;
 
@@ -115,9 +116,9 @@ class Attempts implements Reply {
     this.#mayRetry = (x.chain.hooks & HOOK_OUTCOME) !== 0;
     reply.wake = this.#wakeResponse;
     this.#target.budget?.deposit(this.#driver.now);
-    const timeoutMs = x.timeoutMs > 0 ? x.timeoutMs : route.route.timeoutMs;
-    if (timeoutMs > 0) {
-      x.deadlineMs = this.#driver.now + timeoutMs;
+    // What the filters said of it; the route's own time-outs are said by one of them.
+    if (x.timeoutMs > 0) {
+      x.deadlineMs = this.#driver.now + x.timeoutMs;
       this.#driver.timers.arm(this.#deadline, x.deadlineMs);
     }
     this.#try();
@@ -209,6 +210,7 @@ class Attempts implements Reply {
     this.#tunnel = head.tunnel;
     if (!this.#requestEnded) this.#replay.clear();
     const outer = this.#outer as Reply;
+    if (endsClient(head)) x.endsClient = true;
     if ((x.chain.hooks & HOOK_RESPONSE) !== 0) {
       const verdict = x.chain.responseHead(x, head);
       if (verdict !== CONTINUE) {
@@ -313,10 +315,8 @@ class Attempts implements Reply {
     const route = this.#route;
     if (this.#x === null || route === null || this.#state === RETURNING) return;
     const why = new MeshError(
-      "response-timeout",
-      `No response on route ${route.route.name} within ${
-        this.#x.timeoutMs || route.route.timeoutMs
-      } ms`,
+      "head-timeout",
+      `No response on route ${route.route.name} within ${this.#x.timeoutMs} ms`,
     );
     this.#gaveUp("timeout");
     if (this.#state === TRYING) {
@@ -346,6 +346,7 @@ class Attempts implements Reply {
     const why = new MeshError(
       "response-timeout",
       `No response to attempt ${x.attempt} on route ${route.route.name} within ${x.attemptTimeoutMs} ms`,
+      { timeout: "headers" },
     );
     route.series.attempted(0, true);
     const sink = this.#sink;
@@ -373,6 +374,12 @@ class Attempts implements Reply {
     this.#driver.timers.cancel(this.#limit);
     this.#free.push(this);
   }
+}
+
+/** The endpoint's proxy failed the request in a way that ends connections (`http/respond.ts`). */
+function endsClient(head: ResponseHead): boolean {
+  const i = head.find(PROXY_CONNECTION);
+  return i >= 0 && head.valueAt(i) === "close";
 }
 
 function outcomeBit(kind: ErrorKind): number {

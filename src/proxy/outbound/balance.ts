@@ -3,6 +3,7 @@
 
 import type { EndpointChoice, Exchange, HttpService } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
+import { headerName } from "../../core/head.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { EndpointState } from "./endpoint.ts";
 import type { KeyReader } from "./hash-key.ts";
@@ -13,6 +14,8 @@ import { outboundEnds } from "../tap/ends.ts";
 import { tapped } from "../tap/tapped.ts";
 import { type BackendState, pickBackend } from "./split.ts";
 import type { RouteState, Target } from "./target.ts";
+
+const REQUIRE_ID = headerName("l5d-require-id");
 
 /**
  * Chooses among the endpoints that are ready and not ejected, or null when there are none. One that
@@ -105,6 +108,17 @@ function pickByLoad(target: Target, x: Exchange, random: () => number): Choice {
   return picked;
 }
 
+/** A client may say who must answer it; null: that is who does, or it said nothing. */
+function wrongIdentity(x: Exchange, { connect, name }: EndpointState): MeshError | null {
+  const i = x.request.find(REQUIRE_ID);
+  if (i < 0) return null;
+  const has = connect.tls === null ? "no identity" : connect.tls.identity;
+  return x.request.valueAt(i) === has ? null : new MeshError(
+    "identity-required",
+    `${name} has ${has}, not the one that l5d-require-id asks for`,
+  );
+}
+
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(
   target: Target,
@@ -120,6 +134,10 @@ export function balance(
     const reply = x.givenCookie === "" || target.keys === null
       ? outer
       : target.keys.telling(x, outer);
+    if (backend !== null && backend.authority === "") {
+      reply.fail(new MeshError("no-backend", "The route leads to a backend that does not exist"));
+      return NOTHING_MORE;
+    }
     if (endpoint === null) {
       const { choice } = x;
       const which = choice === null ? "" : ` with ${choice.label}=${choice.value}`;
@@ -128,6 +146,11 @@ export function balance(
         ? "ready"
         : "available: all were ejected or excluded";
       reply.fail(new MeshError("failfast", `No endpoint of ${authority}${which} is ${why}`));
+      return NOTHING_MORE;
+    }
+    const wrong = wrongIdentity(x, endpoint);
+    if (wrong !== null) {
+      reply.fail(wrong);
       return NOTHING_MORE;
     }
     x.endpointLabels = endpoint.endpoint.labels;

@@ -1,22 +1,20 @@
-// The time-outs of a policy's route that go on after the response's head: of the whole exchange, of the
-// response, and of silence. Around all attempts; routes without them pay one comparison.
+// The time limits that go on after the response's head: of the whole exchange, of the response, and of
+// silence. Filters say which hold for a request; here are the timers. Around all attempts; requests
+// without limits pay one comparison.
 
 import type { Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
-import type { RouteLimits } from "../../model/route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
-import type { RouteState } from "./target.ts";
 
 /** Wraps the attempts of a target's requests. */
 export function streamLimits(driver: Driver, inner: HttpService): HttpService {
   return (x, reply) => {
-    const { limits } = (x.route as RouteState).route;
-    return limits === undefined
+    return (x.exchangeLimitMs | x.responseLimitMs | x.idleLimitMs) === 0
       ? inner(x, reply)
-      : new Limited(driver, x, reply, limits).begin(x, inner);
+      : new Limited(driver, x, reply).begin(x, inner);
   };
 }
 
@@ -24,7 +22,9 @@ export function streamLimits(driver: Driver, inner: HttpService): HttpService {
 class Limited implements Reply {
   readonly #driver: Driver;
   readonly #outer: Reply;
-  readonly #limits: RouteLimits;
+  readonly #exchangeMs: number;
+  readonly #responseMs: number;
+  readonly #idleMs: number;
   readonly #routeName: string;
   readonly #timer: Timer;
   readonly #request: Sink;
@@ -38,16 +38,18 @@ class Limited implements Reply {
   #over = false;
   wake: (() => void) | null = null;
 
-  constructor(driver: Driver, x: Exchange, outer: Reply, limits: RouteLimits) {
+  constructor(driver: Driver, x: Exchange, outer: Reply) {
     const { now } = driver;
     this.#driver = driver;
     this.#outer = outer;
-    this.#limits = limits;
+    // A time-out of the head stands instead of that of the exchange.
+    this.#exchangeMs = x.timeoutMs === 0 ? x.exchangeLimitMs : 0;
+    this.#responseMs = x.responseLimitMs;
+    this.#idleMs = x.idleLimitMs;
     this.#routeName = x.routeName;
     this.#lastMs = now;
-    // A filter's own time-out stands instead.
-    if (limits.requestMs > 0 && x.timeoutMs === 0) {
-      this.#requestAt = now + limits.requestMs;
+    if (this.#exchangeMs > 0) {
+      this.#requestAt = now + this.#exchangeMs;
       x.deadlineMs = this.#requestAt;
     }
     this.#timer = createTimer(() => this.#fire());
@@ -59,10 +61,9 @@ class Limited implements Reply {
         return this.#sink.data(buf, from, to);
       },
       end: () => {
-        const { responseMs } = this.#limits;
         this.#lastMs = this.#driver.now;
-        if (responseMs > 0 && !this.#over) {
-          this.#responseAt = this.#lastMs + responseMs;
+        if (this.#responseMs > 0 && !this.#over) {
+          this.#responseAt = this.#lastMs + this.#responseMs;
           this.#arm();
         }
         this.#sink.end();
@@ -123,8 +124,7 @@ class Limited implements Reply {
   }
 
   #arm(): void {
-    const { idleMs } = this.#limits;
-    const idleAt = idleMs > 0 ? this.#lastMs + idleMs : Infinity;
+    const idleAt = this.#idleMs > 0 ? this.#lastMs + this.#idleMs : Infinity;
     const at = Math.min(this.#requestAt, this.#responseAt, idleAt);
     if (at < Infinity) this.#driver.timers.arm(this.#timer, at);
   }
@@ -144,7 +144,7 @@ class Limited implements Reply {
   #fire(): void {
     if (this.#over) return;
     const { now } = this.#driver;
-    const { requestMs, responseMs, idleMs } = this.#limits;
+    const [requestMs, responseMs, idleMs] = [this.#exchangeMs, this.#responseMs, this.#idleMs];
     const what = now >= this.#requestAt
       ? this.#hasHead
         ? `The exchange on route ${this.#routeName} took longer than ${requestMs} ms`
@@ -158,7 +158,12 @@ class Limited implements Reply {
       this.#arm();
       return;
     }
-    const why = new MeshError("response-timeout", what);
+    const timeout = now >= this.#requestAt
+      ? "request"
+      : now >= this.#responseAt
+      ? "response"
+      : "idle";
+    const why = new MeshError("response-timeout", what, { timeout });
     const sink = this.#sink;
     this.#end();
     sink.abort(why);

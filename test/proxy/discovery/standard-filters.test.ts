@@ -66,6 +66,36 @@ test("a policy's retry means its own statuses, limit, time-out and back-off", ()
   );
 });
 
+test("time-outs are said by the time-out filter, before what the route names", () => {
+  const modules: StandardModules = { ...MODULES, timeout: MODULES.retry ?? null };
+  const of = (more: Partial<Route>) =>
+    standardFilters({ ...DEFAULT_ROUTE, ...more }, modules).map(({ ref, first }) => ({
+      name: ref.name,
+      first,
+      policy: ref.failurePolicy,
+      config: JSON.parse(new TextDecoder().decode(ref.config)),
+    }));
+  assert.equal(of({ timeoutMs: 300 }), [{
+    name: "standard-timeout",
+    first: true,
+    policy: "open",
+    config: { requestMs: 300, exchangeMs: 0, responseMs: 0, idleMs: 0, requestHeaders: false },
+  }]);
+  const limits = { requestMs: 1, responseMs: 2, idleMs: 3 };
+  assert.equal(of({ limits })[0]?.config, {
+    requestMs: 0,
+    exchangeMs: 1,
+    responseMs: 2,
+    idleMs: 3,
+    requestHeaders: false,
+  });
+  const asked = of({ takesRequestHeaders: true });
+  assert.equal(asked.map((f) => f.name), ["standard-timeout", "standard-retry"]);
+  assert.equal(asked.map((f) => f.config.requestHeaders), [true, true]);
+  assert.is(asked[1]?.config.maxRetries, 0);
+  assert.equal(of({}), []);
+});
+
 test("the carried filter runs last, and is neither fetched nor asked for a signature", async () => {
   const s = setUp(null, () => Promise.resolve(), MODULES);
   const { chains } = s.target();

@@ -11,12 +11,13 @@ import {
 } from "../../../src/api/gen/inbound_pb.ts";
 import {
   HttpRoute_FilterSchema,
+  HttpRoute_RuleSchema,
   type OutboundPolicy,
   OutboundPolicySchema,
 } from "../../../src/api/gen/outbound_pb.ts";
 import { sha256Hex } from "../../../src/api/hex.ts";
 import type { Exchange } from "../../../src/core/exchange.ts";
-import { CONTINUE, type FilterChain, REPLY } from "../../../src/core/filter.ts";
+import { CONTINUE, type FilterChain, HOOK_OUTCOME, REPLY } from "../../../src/core/filter.ts";
 import type { ServerPolicy } from "../../../src/model/policy.ts";
 import {
   STANDARD_FILTERS,
@@ -42,8 +43,10 @@ function mesh(standard = CARRIED) {
 
 type OutboundFilter = MessageInitShape<typeof HttpRoute_FilterSchema>;
 
-/** A policy whose one rule matches the prefix `/shop` and has these filters. */
-function outbound(filters: readonly OutboundFilter[]): OutboundPolicy {
+type Rule = MessageInitShape<typeof HttpRoute_RuleSchema>;
+
+/** A policy whose one rule matches the prefix `/shop` and has these filters, and more. */
+function outbound(filters: readonly OutboundFilter[], more: Rule = {}): OutboundPolicy {
   const wire = create(OutboundPolicySchema, wirePolicy());
   if (wire.protocol?.kind.case !== "detect") throw new Error("not what this test changes");
   const rule = wire.protocol.kind.value.http1?.routes[0]?.rules[0];
@@ -51,6 +54,9 @@ function outbound(filters: readonly OutboundFilter[]): OutboundPolicy {
   const path = rule.matches[0]?.path;
   if (path?.kind.case === "prefix") path.kind.value = "/shop";
   rule.filters = filters.map((f) => create(HttpRoute_FilterSchema, f));
+  const { timeouts, allowL5dRequestHeaders } = create(HttpRoute_RuleSchema, more);
+  if (timeouts !== undefined) rule.timeouts = timeouts;
+  rule.allowL5dRequestHeaders = allowL5dRequestHeaders;
   return wire;
 }
 
@@ -58,11 +64,12 @@ function outbound(filters: readonly OutboundFilter[]): OutboundPolicy {
 async function outboundChain(
   s: ReturnType<typeof setUp>,
   filters: readonly OutboundFilter[],
+  more: Rule = {},
 ): Promise<FilterChain> {
   const watched = s.mesh.outbound({ authority: "web" });
   await settle();
   s.control.profile.at(WEB).send(wireProfile());
-  s.control.outbound.at(WEB).send(outbound(filters));
+  s.control.outbound.at(WEB).send(outbound(filters, more));
   await until(() => watched.value !== null);
   const chain = watched.value?.routes[0]?.chain;
   if (chain === undefined) throw new Error("no route");
@@ -99,6 +106,50 @@ test("header modifiers of the wire change requests and responses", async () => {
   assert.is(chain.responseHead(x, head), CONTINUE);
   assert.is(seen(head, "server"), "tulle");
   assert.equal(s.control.fetched, [], "nothing is fetched");
+  await s.done();
+});
+
+test("time-outs of the wire are what the time-out filter says of each request", async () => {
+  const s = mesh();
+  const chain = await outboundChain(s, [], {
+    timeouts: {
+      request: durationToWire(2000.4),
+      response: durationToWire(1500),
+      idle: durationToWire(400 * 86_400_000),
+    },
+  });
+  const x = get("/shop", { "l5d-timeout": "1s", "l5d-retry-http": "5xx" });
+  assert.is(chain.requestHead(x), CONTINUE);
+  assert.equal(
+    [x.timeoutMs, x.exchangeLimitMs, x.responseLimitMs, x.idleLimitMs],
+    [0, 2001, 1500, 2_147_483_647],
+    "headers have no say",
+  );
+  assert.is(chain.hooks & HOOK_OUTCOME, 0, "nothing asks for retries");
+  await s.done();
+});
+
+test("where the rule allows it, a request says in headers how long it takes and how it is retried", async () => {
+  const s = mesh();
+  const chain = await outboundChain(s, [], {
+    timeouts: { response: durationToWire(1500) },
+    allowL5dRequestHeaders: true,
+  });
+  const plain = get("/shop");
+  chain.requestHead(plain);
+  assert.equal([plain.exchangeLimitMs, plain.responseLimitMs], [0, 1500]);
+  const outcome = { status: 503, error: 0, elapsedMs: 1 };
+  assert.is(chain.attemptOutcome(plain, outcome), -1);
+  const x = get("/shop", {
+    "l5d-request-timeout": "3s",
+    "l5d-response-timeout": "2s",
+    "l5d-retry-http": "503",
+    "l5d-retry-timeout": "250ms",
+  });
+  chain.requestHead(x);
+  chain.attemptStart(x);
+  assert.equal([x.exchangeLimitMs, x.responseLimitMs, x.attemptTimeoutMs], [3000, 2000, 250]);
+  assert.ok(chain.attemptOutcome(x, outcome) >= 0);
   await s.done();
 });
 

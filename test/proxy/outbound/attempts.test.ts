@@ -13,6 +13,7 @@ import {
   A,
   B,
   endpoint,
+  limiting,
   outboundFixture,
   route,
   snapshot,
@@ -80,9 +81,10 @@ test("a refused connection is retried on another endpoint when the filter says s
   assert.is(client.take(), OK);
 });
 
-test("back-off waits on the clock, and the route's time-out ends it", () => {
+test("back-off waits on the clock, and the request's time-out ends it", () => {
   const chain = retrying((status) => (status === 503 ? 400 : -1));
-  const f = outboundFixture(snapshot(ONE, [{ route: route({ timeoutMs: 1000 }), chain }]));
+  const within = limiting({ headMs: 1000 }, chain);
+  const f = outboundFixture(snapshot(ONE, [{ route: route(), chain: within }]));
   const client = f.client();
   f.driver.feed(client, GET);
   const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
@@ -95,6 +97,41 @@ test("back-off waits on the clock, and the route's time-out ends it", () => {
   assert.match(up.take(), /^GET \/a/);
   f.driver.advance(700);
   assert.match(client.take(), /^HTTP\/1\.1 504 [^]*No response on route default within 1000 ms/);
+});
+
+test("a client's connection ends when the endpoint's proxy asks for it, which the client does not see", async () => {
+  const f = outboundFixture(snapshot(ONE));
+  const client = f.client();
+  f.driver.feed(client, GET);
+  const up = f.driver.connects[0] as (typeof f.driver.connects)[0];
+  f.driver.open(up);
+  f.driver.feed(up, OK.replace("\r\n\r\n", "\r\nl5d-proxy-connection: close\r\n\r\n"));
+  await turn();
+  assert.match(client.take(), /^HTTP\/1\.1 200 OK\r\n(?!.*l5d-)[^]*connection: close\r\n/);
+  assert.ok(client.closed);
+});
+
+test("l5d-require-id is an endpoint's identity, or the request fails with 502", async () => {
+  const ids: readonly [asked: string, identity: string | null, status: RegExp][] = [
+    ["web.shop", "web.shop", /^HTTP\/1\.1 200/],
+    ["web.shop", "other.shop", /^HTTP\/1\.1 502 [^]*127\.77\.0\.2:8080 has other\.shop/],
+    ["web.shop", null, /^HTTP\/1\.1 502 [^]*127\.77\.0\.2:8080 has no identity/],
+  ];
+  for (const [asked, name, status] of ids) {
+    const identity = name === null ? null : { name, serverName: name };
+    const only = { exists: true, endpoints: [endpoint(A, { identity })] };
+    const f = outboundFixture(snapshot(only));
+    const client = f.client();
+    f.driver.feed(client, GET.replace("\r\n\r\n", `\r\nl5d-require-id: ${asked}\r\n\r\n`));
+    const up = f.driver.connects[0];
+    if (up !== undefined) {
+      f.driver.open(up);
+      assert.not.match(up.take(), "l5d-");
+      f.driver.feed(up, OK);
+    }
+    await turn();
+    assert.match(client.take(), status);
+  }
 });
 
 test("retries stop at the budget, and the last response is returned", async () => {
@@ -136,8 +173,9 @@ test("each retry that is wanted is counted once: as made, or with why it was not
     more: { delayMs?: number; timeoutMs?: number; budget?: boolean; times?: number } = {},
   ) => {
     const { delayMs = 0, timeoutMs = 0, budget = true, times = 1 } = more;
-    const chain = retrying((_s, _e, attempt) => attempt < times ? delayMs : -1);
-    const base = snapshot(ONE, [{ route: route({ timeoutMs }), chain }]);
+    const retries = retrying((_s, _e, attempt) => attempt < times ? delayMs : -1);
+    const chain = limiting({ headMs: timeoutMs }, retries);
+    const base = snapshot(ONE, [{ route: route(), chain }]);
     const f = outboundFixture({
       ...base,
       budget: { ratio: 0, minPerSecond: budget ? 10 : 0, ttlMs: 10_000 },

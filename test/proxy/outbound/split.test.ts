@@ -89,7 +89,7 @@ test("a backend that leads nowhere fails its share", () => {
   };
   const f = split(nowhere, inGreen);
   let failed = 0;
-  for (let i = 0; i < 400; i++) if (f.ask() === "504") failed++;
+  for (let i = 0; i < 400; i++) if (f.ask() === "502") failed++;
   assert.ok(failed > 130 && failed < 270, `${failed} of 400`);
 });
 

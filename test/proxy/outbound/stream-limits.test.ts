@@ -3,7 +3,14 @@ import * as assert from "uvu/assert";
 import { HOOK_OUTCOME, NO_FILTERS } from "../../../src/core/filter.ts";
 import type { RouteLimits } from "../../../src/model/route.ts";
 import { turn } from "../../support/memory-driver.ts";
-import { A, endpoint, outboundFixture, route, snapshot } from "../../support/outbound-fixture.ts";
+import {
+  A,
+  endpoint,
+  limiting,
+  outboundFixture,
+  route,
+  snapshot,
+} from "../../support/outbound-fixture.ts";
 
 const GET = "GET /a HTTP/1.1\r\nhost: web\r\n\r\n";
 const PUT = "PUT /a HTTP/1.1\r\nhost: web\r\ncontent-length: 6\r\n\r\n";
@@ -12,11 +19,11 @@ const FAIL = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 const ONE = { exists: true, endpoints: [endpoint(A)] };
 
 function limited(limits: Partial<RouteLimits>, retries = false) {
-  const own = route({ limits: { requestMs: 0, responseMs: 0, idleMs: 0, ...limits } });
-  const chain = retries
+  const after = retries
     ? { ...NO_FILTERS, hooks: HOOK_OUTCOME, attemptOutcome: () => 300 }
     : NO_FILTERS;
-  const f = outboundFixture(snapshot(ONE, [{ route: own, chain }]));
+  const chain = limiting(limits, after);
+  const f = outboundFixture(snapshot(ONE, [{ route: route(), chain }]));
   const client = f.client();
   const send = (request: string) => {
     f.driver.feed(client, request);

@@ -4,7 +4,7 @@
 
 import {
   Action, config, connection, CONTINUE, is, reply, replyHeader, request, response, setAttemptTimeout,
-  chooseEndpoint, Text, text,
+  chooseEndpoint, Limit, setLimit, Text, text,
 } from "@tulle/filter";
 
 @external("tulle", "request_set")
@@ -47,6 +47,13 @@ export function onRequest(): Action {
     request.setTimeout(500);
     setAttemptTimeout(200);
   }
+  if (is(what, "limits")) {
+    setLimit(Limit.Head, 3600001);
+    setLimit(Limit.Exchange, 5);
+    setLimit(Limit.Exchange, 6);
+    setLimit(Limit.Response, 1);
+    setLimit(Limit.Idle, i32.MAX_VALUE);
+  }
   if (is(what, "choose")) chooseEndpoint("zone", "west", true);
   if (is(what, "reply")) {
     replyHeader("x-why", request.path());
@@ -58,6 +65,7 @@ export function onRequest(): Action {
     request.set("x-out", request.path());
     request.setPath("/elsewhere");
     request.setTimeout(1);
+    setLimit(Limit.Idle, 1);
     unreachable();
   }
   if (is(what, "slot")) rawSet(NOWHERE, request.path());
@@ -70,6 +78,8 @@ export function onRequest(): Action {
   if (is(what, "bad-authority")) request.setAuthority("a b");
   if (is(what, "bad-status")) return reply(199, "x");
   if (is(what, "bad-timeout")) request.setTimeout(0);
+  if (is(what, "bad-limit")) setLimit(Limit.Idle, 0);
+  if (is(what, "bad-limit-kind")) setLimit(4, 1);
   if (is(what, "action")) return 9;
   if (is(what, "unsaid")) return 1;
   if (is(what, "early")) response.set("x-why", "x");

@@ -8,3 +8,4 @@ export * from "./callout";
 export * from "./config";
 export * from "./metrics";
 export * from "./world";
+export * from "./limits";
