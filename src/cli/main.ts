@@ -8,6 +8,7 @@ import { errorText } from "../core/errors.ts";
 import { awaitCommand } from "./await.ts";
 import { cniCommand } from "./cni.ts";
 import { cniInstallCommand } from "./cni-install.ts";
+import { cniRepairCommand } from "./cni-repair.ts";
 import type { Entry, Terminal } from "./command.ts";
 import { demoCommand } from "./demo.ts";
 import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
@@ -37,6 +38,7 @@ export const COMMANDS: readonly Entry[] = [
   networkValidatorCommand,
   cniCommand,
   cniInstallCommand,
+  cniRepairCommand,
   installCommand,
   upgradeCommand,
   uninstallCommand,

@@ -49,6 +49,7 @@ test("tulle --help lists every command that exists", async () => {
     "network-validator",
     "cni",
     "cni-install",
+    "cni-repair",
     "install",
     "upgrade",
     "uninstall",

@@ -10,7 +10,7 @@ import { lines } from "./lines.ts";
 export interface KubeHttp {
   request(what: {
     readonly url: string;
-    readonly method: "GET" | "POST" | "PUT" | "PATCH";
+    readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
     readonly headers: Readonly<Record<string, string>>;
     readonly body?: string;
     readonly timeoutMs: number;
@@ -47,7 +47,7 @@ export class KubeError extends Error {
 export class WatchCut extends Error {}
 
 export interface KubeRequest {
-  readonly method?: "GET" | "POST" | "PUT" | "PATCH";
+  readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With its query. */
   readonly path: string;
   readonly body?: unknown;

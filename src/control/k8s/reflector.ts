@@ -43,6 +43,7 @@ export class Reflector {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #events: ReflectorEvents;
+  readonly #select: Readonly<Record<string, string>>;
   readonly #end = new AbortController();
   readonly #backoff: Backoff;
   /** Where to watch from; null: list first. */
@@ -56,12 +57,15 @@ export class Reflector {
     /** In [0, 1). */
     readonly random: () => number;
     readonly events: ReflectorEvents;
+    /** Which objects: `fieldSelector`, `labelSelector`; missing: all. */
+    readonly select?: Readonly<Record<string, string>>;
   }) {
     this.#api = options.api;
     this.#kind = options.kind;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#events = options.events;
+    this.#select = options.select ?? {};
     this.#backoff = new Backoff(BACKOFF_MIN_MS, BACKOFF_MAX_MS, 0.3, options.random);
   }
 
@@ -122,7 +126,7 @@ export class Reflector {
     let next = "";
     let version = "";
     do {
-      const query = new URLSearchParams({ limit: String(PAGE) });
+      const query = new URLSearchParams({ ...this.#select, limit: String(PAGE) });
       if (next !== "") query.set("continue", next);
       const path = `${kindPath(this.#kind)}?${query}`;
       const page = record(await this.#api.request({ path, signal: this.#end.signal }));
@@ -145,6 +149,7 @@ export class Reflector {
   async #watch(): Promise<boolean> {
     const seconds = WATCH_MIN_S + Math.floor(this.#random() * (WATCH_MAX_S - WATCH_MIN_S));
     const query = new URLSearchParams({
+      ...this.#select,
       watch: "true",
       allowWatchBookmarks: "true",
       resourceVersion: this.#version ?? "",
