@@ -23,6 +23,8 @@ export interface Peer {
   readonly tls: PeerTls | null;
   /** Where the client wanted to go, when its connection was redirected here; absent: to `local`. */
   readonly original?: SocketAddr;
+  /** For so many milliseconds its client had said nothing when it was accepted; absent: not awaited. */
+  readonly silentMs?: number;
 }
 
 /** A mutual TLS 1.3 connection of the mesh, verified against the trust anchors. */

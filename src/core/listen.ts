@@ -23,6 +23,12 @@ export interface ListenRequest {
   /** Connections may have been redirected here: tell their original destinations. */
   readonly transparent?: boolean;
   accept(ch: Chan, peer: Peer): Core;
+  /**
+   * For a client that has said nothing yet where `meshTls` is: the core of a plain-text connection, or
+   * null when its bytes must be awaited; then it is asked again. Once that core sends, ends or hands on
+   * the channel, it is plain text; a client that begins like TLS before ends the core, not the connection.
+   */
+  acceptSilent?(ch: Chan, peer: Peer): Core | null;
   /** A connection that was not accepted, and why, in words that can be a metric's label. */
   refused(why: Refusal, detail: string): void;
 }

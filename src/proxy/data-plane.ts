@@ -6,6 +6,7 @@ import { backoffOf, type DirectionConfig, type ProxyConfig } from "./config.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
+import { Gateway } from "./inbound/gateway.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { retainSeries } from "./metrics/retain.ts";
 import { ownListener } from "./own-listener.ts";
@@ -62,6 +63,7 @@ export function createDataPlane(
       failfastMs: outbound.failfastMs,
       queueCapacity: outbound.queueCapacity,
       replayMaxBytes: config.replayMaxBytes,
+      hostnameLabels: outbound.hostnameLabels,
       maxInFlight: outbound.maxInFlight,
       inFlight: { count: 0 },
       random: Math.random,
@@ -72,6 +74,12 @@ export function createDataPlane(
   );
   callouts.targets = targets;
   const shared = { metrics, log, draining };
+  // Only a meshed client is told why it was refused.
+  const inboundServer = serverOptions({
+    ...shared,
+    tellMesh: (conn) => conn.tls !== null,
+    http2: inbound.http2,
+  });
   const local = new Inbound({
     ...reach(inbound.connectTimeoutMs, inbound),
     discovery,
@@ -82,13 +90,15 @@ export function createDataPlane(
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
-    // Only a meshed client is told why it was refused.
-    server: serverOptions({
-      ...shared,
-      tellMesh: (conn) => conn.tls !== null,
-      http2: inbound.http2,
-    }),
+    server: inboundServer,
     fixedPort: null,
+    gateway: inbound.gatewaySuffixes.length === 0 ? null : new Gateway({
+      driver,
+      targets,
+      suffixes: inbound.gatewaySuffixes,
+      id: config.identity.id,
+      server: inboundServer,
+    }),
     isOwn,
     log: log.with("inbound"),
   });
@@ -105,6 +115,7 @@ export function createDataPlane(
           detectMs: inbound.detectTimeoutMs,
           transparent: true,
           accept: local.accept,
+          acceptSilent: local.acceptSilent,
           refused: local.refused,
         }),
         ...outbound.listen.map((at) =>
@@ -121,6 +132,7 @@ export function createDataPlane(
               metrics,
               targets,
               fixed: null,
+              ingress: outbound.ingress,
               detectMs: outbound.detectTimeoutMs,
               isOwn,
               server: serverOptions({

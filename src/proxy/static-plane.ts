@@ -81,6 +81,7 @@ export function createStaticPlane(
           server,
           httpOnly: o.upstreamProtocol !== "same",
         }),
+        ...(o.inbound ? { acceptSilent: local.acceptSilent } : {}),
         refused: local.refused,
       }),
     ],

@@ -32,6 +32,8 @@ export class NetChan {
   why: ChanError | null = null;
   timeout: Timer | null = null;
   meter: Meter | null = null;
+  /** While it is not certain that it is plain text: makes it so. */
+  settle: (() => void) | null = null;
 
   /** Keeps what a core left; returns how many bytes are kept now. */
   keep(buf: Uint8Array, from: number, to: number): number {
@@ -101,6 +103,7 @@ export class NetChans {
     c.outTo = 0;
     c.why = null;
     c.meter = null;
+    c.settle = null;
     c.timeout = null; // its closure belongs to the old connection
     this.#free.push(c.id % MAX_CHANNELS);
     return out;
@@ -109,18 +112,20 @@ export class NetChans {
 
 /**
  * Addresses and identity of a connected socket. `original` is where its client wanted to go, null
- * where that is not known.
+ * where that is not known; for `silentMs` it has said nothing.
  */
 export function peerOf(
   socket: net.Socket,
   peerTls: PeerTls | null,
   original: SocketAddr | null = null,
+  silentMs = 0,
 ): Peer {
   const local = { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
   const peer = {
     local,
     remote: { ip: normalizeIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
     tls: peerTls,
+    ...(silentMs > 0 ? { silentMs } : {}),
   };
   const redirected = original !== null &&
     (original.port !== local.port || original.ip !== local.ip);

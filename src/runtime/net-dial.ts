@@ -68,8 +68,14 @@ export function takeOver(accepted: net.Socket, onread: OnRead): net.Socket {
   const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
   // The server counts the socket that it accepted.
   socket.once("close", () => accepted.destroy());
-  // Deno reads ahead: an end that came with the first bytes was told to the old socket.
-  accepted.once("end", () => socket.emit("end"));
+  if (accepted.readableEnded) {
+    // Read before, and not read again.
+    socket.push(null);
+    socket.read(0);
+  } else {
+    // Deno reads ahead: an end that came with the first bytes was told to the old socket.
+    accepted.once("end", () => socket.emit("end"));
+  }
   accepted.resume();
   return socket;
 }

@@ -20,6 +20,7 @@ import { createTimer, TimerWheel } from "../core/timers.ts";
 import type { MeshTls } from "./mesh-tls.ts";
 import { type NetChan, NetChans, peerOf } from "./net-channel.ts";
 import { dial, errorKind, errorMessage, type OnRead, takeOver } from "./net-dial.ts";
+import type { Tentative } from "./net-peek.ts";
 import { turnWheel } from "./wheel-alarm.ts";
 
 const READ_BYTES = 64 * 1024;
@@ -90,8 +91,8 @@ export class NetDriver implements Driver {
 
   /**
    * Takes over an accepted socket; for `net-listener.ts`. `first` are bytes that were read to detect
-   * what the connection is. A plain socket must not have been read since. `original` is where its
-   * client wanted to go; null: not known, or not asked for.
+   * what the connection is, none of them within `silentMs`. A plain socket must not have been read
+   * since. `original` is where its client wanted to go; null: not known, or not asked for.
    */
   accepted(
     raw: net.Socket,
@@ -99,6 +100,7 @@ export class NetDriver implements Driver {
     first: Uint8Array | null,
     accept: (ch: Chan, peer: Peer) => Core,
     original: SocketAddr | null = null,
+    silentMs = 0,
   ): void {
     this.#enter();
     const c = this.#make(null);
@@ -107,7 +109,7 @@ export class NetDriver implements Driver {
     c.socket = socket;
     c.isTls = peerTls !== null;
     c.open = true;
-    c.peer = peerOf(socket, peerTls, original);
+    c.peer = peerOf(socket, peerTls, original, silentMs);
     this.#listen(c, socket, socket === raw);
     try {
       c.core = accept(c.id, c.peer);
@@ -117,6 +119,59 @@ export class NetDriver implements Driver {
       this.#defect(c, e);
     }
     this.#leave();
+  }
+
+  /**
+   * Serves a connection that has said nothing for `silentMs` and may still turn out to be TLS; for
+   * `net-listener.ts`, which goes on reading it. Null: `accept` wants its bytes first. `settled` is told
+   * once when the core acts on the channel: plain text from then on, and the driver's alone.
+   */
+  tentative(
+    raw: net.Socket,
+    accept: (ch: Chan, peer: Peer) => Core | null,
+    settled: () => void,
+    original: SocketAddr | null,
+    silentMs: number,
+  ): Tentative | null {
+    const c = this.#make(null);
+    const { id } = c;
+    c.socket = raw;
+    c.open = true;
+    c.peer = peerOf(raw, null, original, silentMs);
+    c.settle = () => {
+      c.settle = null;
+      settled();
+      c.socket = takeOver(raw, this.#onread(c));
+      this.#listen(c, c.socket, c.socket === raw);
+      if (c.paused) c.socket.pause();
+    };
+    const live = () => c.id === id && c.socket === raw;
+    this.#turn(() => {
+      c.core = accept(c.id, c.peer as Peer);
+      if (c.core === null) this.#release(c);
+      else c.core.opened(c.id);
+    }, c);
+    if (c.id !== id || c.settle === null) return null;
+    raw.once("error", (e) => {
+      if (live()) c.why ??= { kind: "reset", message: errorMessage(e) };
+    });
+    raw.once("close", () => {
+      if (live()) this.#turn(() => this.#gone(c));
+    });
+    return {
+      plain: (first) =>
+        this.#turn(() => {
+          if (!live()) return;
+          c.settle?.();
+          if (first.length > 0) this.#deliver(c, first, 0, first.length);
+        }, c),
+      withdraw: () => {
+        if (!live()) return;
+        const { core } = c;
+        this.#release(c);
+        this.#turn(() => core?.closed(id, null));
+      },
+    };
   }
 
   send(ch: Chan, buf: Uint8Array, from: number, to: number): boolean {
@@ -162,6 +217,7 @@ export class NetDriver implements Driver {
   shutdown(ch: Chan): void {
     const c = this.#get(ch);
     if (c === null) return;
+    c.settle?.();
     this.#flush(c);
     c.socket?.end();
   }
@@ -170,6 +226,7 @@ export class NetDriver implements Driver {
   close(ch: Chan, how: CloseHow): void {
     const c = this.#get(ch);
     if (c === null) return;
+    c.settle?.();
     c.core = null;
     if (how === "reset" || !c.open) {
       if (c.open && !c.isTls) c.socket?.resetAndDestroy();
@@ -187,7 +244,9 @@ export class NetDriver implements Driver {
 
   adopt(ch: Chan, core: Core): void {
     const c = this.#get(ch);
-    if (c !== null) c.core = core;
+    if (c === null) return;
+    c.settle?.();
+    c.core = core;
   }
 
   pause(ch: Chan): void {
@@ -196,7 +255,7 @@ export class NetDriver implements Driver {
     c.paused = true;
     // Deno loses the end of a TLS stream that arrives while reading is stopped, so that reading goes on
     // until so much is kept that it must stop.
-    if (!c.isTls) c.socket?.pause();
+    if (!c.isTls && c.settle === null) c.socket?.pause();
   }
 
   resume(ch: Chan): void {
@@ -209,7 +268,7 @@ export class NetDriver implements Driver {
       this.#refeed.push(c);
       if (this.#depth === 0) queueMicrotask(() => this.#turn(() => {}));
     }
-    c.socket?.resume();
+    if (c.settle === null) c.socket?.resume();
   }
 
   meter(ch: Chan, meter: Meter): void {
@@ -396,6 +455,7 @@ export class NetDriver implements Driver {
 
   #markDirty(c: NetChan): void {
     if (c.dirty) return;
+    c.settle?.();
     c.dirty = true;
     this.#dirty.push(c);
     if (this.#depth === 0) queueMicrotask(() => this.#turn(() => {}));

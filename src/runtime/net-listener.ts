@@ -9,15 +9,12 @@ import type { Listener, ListenRequest } from "../core/listen.ts";
 import type { MeshTls } from "./mesh-tls.ts";
 import type { NetDriver } from "./net-driver.ts";
 import { originalDst } from "./original-dst.ts";
+import { Peek } from "./net-peek.ts";
 import { clientPeer } from "./peer-identity.ts";
 import { readClientHello } from "./client-hello.ts";
 
-/** A ClientHello with a post-quantum key share is about 1.6 KiB; more than this is not waited for. */
-const MAX_PEEK_BYTES = 8192;
 /** Connections whose first bytes or handshake are still awaited; more are closed at once. */
 const MAX_PENDING = 10_000;
-/** How long a redirected connection may be silent before it counts as no TLS of the mesh. */
-const SILENT_MS = 100;
 
 /** Connections that wait to be accepted, unless told otherwise. */
 const BACKLOG = 1024;
@@ -106,21 +103,34 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
         return;
       }
       pending.set(key, { socket, original });
-      socket.once("close", () => pending.delete(key));
-      // Mesh clients that know this proxy come to its own port; who was redirected and says nothing is
-      // most likely waiting for a server that speaks first.
-      const redirected = original !== null && original.port !== socket.localPort;
-      const silentMs = redirected ? Math.min(SILENT_MS, options.detectMs) : options.detectMs;
-      detect(socket, silentMs, (first) => {
-        const hello = readClientHello(first);
-        // As Linkerd: a ClientHello for another name is somebody else's TLS and passes through.
-        if (hello !== null && (options.anyName || hello.serverName === mesh.serverName)) {
-          if (first.length > 0) socket.unshift(first);
-          mesh.terminate(socket);
-          return;
-        }
+      socket.once("close", () => {
         pending.delete(key);
-        driver.accepted(socket, null, first, options.accept, original);
+        peek.stop();
+      });
+      const { acceptSilent } = options;
+      const settled = () => {
+        pending.delete(key);
+        peek.stop();
+      };
+      const peek = new Peek(socket, {
+        timers: driver.timers,
+        now: () => performance.now(),
+        detectMs: options.detectMs,
+        silent: (silentMs) =>
+          acceptSilent === undefined
+            ? null
+            : driver.tentative(socket, acceptSilent, settled, original, silentMs),
+        done(first, silentMs) {
+          const hello = readClientHello(first);
+          // As Linkerd: a ClientHello for another name is somebody else's TLS and passes through.
+          if (hello !== null && (options.anyName || hello.serverName === mesh.serverName)) {
+            if (first.length > 0) socket.unshift(first);
+            mesh.terminate(socket);
+            return;
+          }
+          pending.delete(key);
+          driver.accepted(socket, null, first, options.accept, original, silentMs);
+        },
       });
     },
   );
@@ -142,34 +152,6 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
       });
     });
   });
-}
-
-/** Reads until the first bytes say what the connection is: a whole ClientHello, or not TLS. */
-function detect(socket: net.Socket, detectMs: number, done: (first: Uint8Array) => void): void {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  const finish = () => {
-    clearTimeout(timer);
-    socket.off("readable", onReadable);
-    socket.off("end", finish);
-    if (!socket.destroyed) done(joined());
-  };
-  const joined =
-    () => (pieces.length === 1 ? pieces[0] as Uint8Array : Buffer.concat(pieces, length));
-  const onReadable = () => {
-    let piece: Uint8Array | null;
-    while ((piece = socket.read() as Uint8Array | null) !== null) {
-      pieces.push(piece);
-      length += piece.length;
-      if (length >= MAX_PEEK_BYTES) break;
-    }
-    if (length === 0) return;
-    const first = joined();
-    if (first[0] !== 0x16 || length >= MAX_PEEK_BYTES || readClientHello(first) !== null) finish();
-  };
-  const timer = setTimeout(finish, detectMs);
-  socket.on("readable", onReadable);
-  socket.once("end", finish);
 }
 
 /** The same for a socket and the TLS socket made of it; another for each address that is listened on. */

@@ -120,6 +120,7 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
     accept: isInbound
       ? local.accept
       : (ch, peer) => outbound(ch, original === undefined ? peer : { ...peer, original }),
+    ...(isInbound ? { acceptSilent: local.acceptSilent } : {}),
     refused: () => {},
   });
   return {

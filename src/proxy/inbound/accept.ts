@@ -2,7 +2,7 @@
 // redirected here is for the port that its client connected to. On the mesh port itself connections
 // begin with a transport header that says so, and everything else is refused.
 
-import type { Chan, ChanError, Core, Driver, Peer } from "../../core/driver.ts";
+import type { Chan, Core, Peer } from "../../core/driver.ts";
 import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
 import type { Client } from "../../model/policy.ts";
@@ -15,8 +15,9 @@ import { counted } from "../tcp/counted.ts";
 import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
 import { Forward } from "../tcp/forward.ts";
-import { decodeTransportHeader, type TransportHeader } from "../../api/transport-header.ts";
-import { errorText } from "../../core/errors.ts";
+import { AwaitHeader } from "./await-header.ts";
+import type { Gateway } from "./gateway.ts";
+import type { TransportHeader } from "../../api/transport-header.ts";
 import { type InboundOptions, InboundPort } from "./port.ts";
 import { inboundStack } from "./stack.ts";
 
@@ -31,6 +32,8 @@ export interface InboundAcceptOptions extends InboundOptions {
   readonly podIps?: readonly string[] | null;
   /** Whether an address is one of this proxy's own; a connection to it is refused. */
   isOwn?(addr: SocketAddr): boolean;
+  /** Serves connections for named services; absent or null: this proxy is no gateway. */
+  readonly gateway?: Gateway | null;
   readonly log: Logger;
 }
 
@@ -70,10 +73,35 @@ export class Inbound {
     if (peer.tls.alpn === null) return this.#refuse(peer, "no transport header was negotiated");
     return new AwaitHeader(this.#o.driver, (header) => {
       if (typeof header === "string") return this.#refuse(peer, header);
-      if (header.name !== "") return this.#refuse(peer, "this proxy is no gateway");
+      if (header.name !== "") return this.#toService(ch, header, peer);
       const port = fixedPort ?? header.port;
       return this.#serve(ch, port, header.protocol, peer);
     });
+  };
+
+  /**
+   * The core of a plain connection that has said nothing yet and may still turn out to be mesh TLS: where
+   * such a client may come as it is and no request decides, else null. Nothing is refused here, since
+   * who waits may yet show who it is.
+   */
+  readonly acceptSilent = (ch: Chan, peer: Peer): Core | null => {
+    const { fixedPort, podIps, isOwn, application } = this.#o;
+    const { original } = peer;
+    const number = fixedPort ?? original?.port;
+    if (number === undefined) return null;
+    const to = fixedPort === null ? original ?? application(number) : application(number);
+    if (fixedPort === null && podIps != null && podIps.length > 0 && !podIps.includes(to.ip)) {
+      return null;
+    }
+    if (isOwn?.(to) === true) return null;
+    const port = this.#port(number, to);
+    const protocol = port?.watched.value?.policy.protocol;
+    if (port === null || (protocol !== "detect" && protocol !== "opaque")) return null;
+    if (port.decidesByRequest || (this.#o.protocol ?? "same") !== "same") return null;
+    const client = { ip: peer.remote.ip, meshed: false, identity: null };
+    if (port.decide(client)?.authorization == null) return null;
+    this.#o.metrics.plaintextConnections++;
+    return this.#serve(ch, number, "detect", peer, fixedPort === null ? to : null);
   };
 
   /** A handshake that failed; called by the listener. */
@@ -90,6 +118,23 @@ export class Inbound {
       return this.#refuse(peer, `${original.ip} is no address of this pod`);
     }
     return this.#serve(ch, original.port, "detect", peer, original);
+  }
+
+  /** For a service that the header names, by the policy of the mesh port itself. */
+  #toService(ch: Chan, header: TransportHeader, peer: Peer): Core {
+    const { gateway = null, driver } = this.#o;
+    if (gateway === null) return this.#refuse(peer, "this proxy is no gateway");
+    const { local: target, remote, tls } = peer;
+    const mesh = this.#port(target.port, target);
+    if (mesh === null) return this.#refuse(peer, `over the limit of ${MAX_PORTS} ports`);
+    const served = gateway.serve(header, { direction: "inbound", remote, target, tls }, mesh);
+    if (typeof served === "string") {
+      this.refused(served, `${remote.ip}: ${JSON.stringify(header.name)}`);
+      return new Refuse(driver);
+    }
+    const series = mesh.connections(tls);
+    driver.meter(ch, series);
+    return counted(series, served);
   }
 
   #refuse(peer: Peer, why: string): Refuse {
@@ -156,6 +201,7 @@ export class Inbound {
     return new Detect(this.#o.driver, {
       detectMs: policy?.detectMs ?? DETECT_MS,
       earlyMs: EARLY_MS,
+      silentMs: peer.silentMs ?? 0,
       early: () => port.decidesByRequest || httpOnly ? null : this.#early(ch, port, conn),
       serve: (found, early) => {
         if (early !== null) return early;
@@ -242,41 +288,4 @@ function clientOf(conn: ConnInfo): Client {
     meshed: conn.tls !== null,
     identity: conn.tls?.identity ?? null,
   };
-}
-
-/** Reads the transport header, then hands the channel to what it asks for. */
-class AwaitHeader implements Core {
-  readonly #driver: Driver;
-  readonly #next: (header: TransportHeader | string) => Core;
-
-  constructor(driver: Driver, next: (header: TransportHeader | string) => Core) {
-    this.#driver = driver;
-    this.#next = next;
-  }
-
-  opened(): void {}
-
-  feed(ch: Chan, buf: Uint8Array, from: number, to: number): number {
-    let found: ReturnType<typeof decodeTransportHeader>;
-    let wrong = "";
-    try {
-      found = decodeTransportHeader(buf, from, to);
-    } catch (e) {
-      found = null;
-      wrong = `transport header: ${errorText(e)}`;
-    }
-    if (found === null && wrong === "") return 0;
-    const core = this.#next(found === null ? wrong : found.header);
-    this.#driver.adopt(ch, core);
-    core.opened(ch);
-    return found === null ? to - from : found.bytes;
-  }
-
-  writable(): void {}
-
-  ended(ch: Chan): void {
-    this.#driver.close(ch, "flush");
-  }
-
-  closed(_ch: Chan, _why: ChanError | null): void {}
 }

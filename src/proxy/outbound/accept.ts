@@ -17,6 +17,7 @@ import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { DetectSeries } from "../tcp/detect-metrics.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
 import { AwaitPolicy } from "./await-policy.ts";
+import { ingress } from "./ingress.ts";
 import { OpaqueServer } from "./opaque-server.ts";
 import type { Targets, TargetStack } from "./targets.ts";
 
@@ -31,6 +32,8 @@ export interface OutboundAcceptOptions {
   readonly detectMs?: number;
   /** The targets speak HTTP, whatever clients do: a connection that is not HTTP is refused. */
   readonly httpOnly?: boolean;
+  /** The application says in `l5d-dst-override` where a request goes. */
+  readonly ingress?: boolean;
   /** Whether an address is one of this proxy's own; a connection to it is refused. */
   isOwn?(addr: SocketAddr): boolean;
 }
@@ -69,12 +72,15 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     const service = key === null
       ? byAuthority(o.targets)
       : fixed(o.targets, original === undefined ? "" : formatSocketAddr(original), key);
+    const plain = original === undefined ? service : asReceived(service);
+    const http = o.ingress === true ? ingress(o.targets, o.metrics, plain) : plain;
     const opaque = () => new OpaqueServer(o.driver, conn, { ...o.server, service });
-    const options = { ...o.server, service };
+    const options = { ...o.server, service: http };
     const detect = () =>
       new Detect(o.driver, {
         detectMs: o.detectMs ?? DETECT_MS,
         earlyMs: EARLY_MS,
+        silentMs: 0,
         // Bytes that name no target can go nowhere.
         early: (): EarlyForward | null => key === null || httpOnly ? null : opaque(),
         serve(found, early) {

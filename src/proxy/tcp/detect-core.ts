@@ -27,6 +27,8 @@ export interface DetectOptions {
   readonly detectMs: number;
   /** A client that is silent so long may be one whose server speaks first. */
   readonly earlyMs: number;
+  /** For so long the client was silent before; it counts. */
+  readonly silentMs: number;
   /** Makes the way to the upstream; null: not before the client has spoken. */
   early(): EarlyForward | null;
   /** The core for what was found. `early` is the way that is open already, for "opaque" only. */
@@ -58,14 +60,14 @@ export class Detect implements Core {
   constructor(driver: Driver, options: DetectOptions) {
     this.#driver = driver;
     this.#o = options;
-    this.#startedMs = driver.now;
+    this.#startedMs = driver.now - options.silentMs;
     this.#timer = createTimer(() => this.#timedOut());
   }
 
   opened(ch: Chan): void {
     this.#ch = ch;
     const { detectMs, earlyMs } = this.#o;
-    this.#driver.timers.arm(this.#timer, this.#driver.now + Math.min(detectMs, earlyMs));
+    this.#driver.timers.arm(this.#timer, this.#startedMs + Math.min(detectMs, earlyMs));
   }
 
   feed(_ch: Chan, buf: Uint8Array, from: number, to: number): number {
@@ -83,9 +85,11 @@ export class Detect implements Core {
     this.#refeed();
   }
 
-  closed(_ch: Chan, _why: ChanError | null): void {
+  /** Null: nobody failed; it was not plain text after all, and is somebody else's to look at. */
+  closed(_ch: Chan, why: ChanError | null): void {
     if (this.#done) return;
-    this.#finish("error");
+    if (why === null) this.#leave();
+    else this.#finish("error");
     this.#early?.discard();
     this.#early = null;
     const tell = this.onGone;
@@ -143,9 +147,13 @@ export class Detect implements Core {
     else core.opened(this.#ch);
   }
 
-  #finish(result: DetectResult): void {
+  #leave(): void {
     this.#done = true;
     this.#driver.timers.cancel(this.#timer);
+  }
+
+  #finish(result: DetectResult): void {
+    this.#leave();
     this.#o.detected(result, this.#driver.now - this.#startedMs);
   }
 }

@@ -35,6 +35,7 @@ function fixture(allowed = true) {
     const detect = new Detect(driver, {
       detectMs: 10_000,
       earlyMs: 50,
+      silentMs: 0,
       early: () => allowed ? forward() : null,
       serve(protocol, early) {
         served.push(protocol);
@@ -219,6 +220,7 @@ test("thousands of connections that say nothing hold no buffer and end with thei
       const detect = new Detect(driver, {
         detectMs: 10_000,
         earlyMs: 50,
+        silentMs: 0,
         early: () => null,
         serve: () => {
           throw new Error("nothing was said");

@@ -3,6 +3,7 @@
 
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Core, PeerTls } from "../../../src/core/driver.ts";
 import { NO_FILTERS } from "../../../src/core/filter.ts";
 import { SILENT } from "../../../src/core/log.ts";
 import type { Authentication, ServerPolicy } from "../../../src/model/policy.ts";
@@ -85,8 +86,28 @@ function inbound(policy: Partial<ServerPolicy> = {}, who: Authentication["kind"]
     fixedPort: APP.port,
     log: SILENT,
   });
-  return { ...p, client: () => p.driver.accept(made.accept) };
+  /** As a listener with mesh TLS asks about a client that has said nothing for so long. */
+  const silent = (silentMs = 60, tls: PeerTls | null = null) => {
+    const { driver } = p;
+    const before = driver.peers.length;
+    let core: Core | null = null;
+    const client = driver.accept((ch, peer) => {
+      core = made.acceptSilent(ch, { ...peer, tls, silentMs });
+      return core ?? IGNORED;
+    });
+    return core === null ? null : { client, before };
+  };
+  return { ...p, silent, client: () => p.driver.accept(made.accept) };
 }
+
+/** Stands for a listener that goes on waiting. */
+const IGNORED: Core = {
+  opened: () => {},
+  feed: () => 0,
+  writable: () => {},
+  ended: () => {},
+  closed: () => {},
+};
 
 function outbound(httpOnly = false) {
   const p = parts();
@@ -236,6 +257,70 @@ test("ports whose protocol is known are not detected", () => {
   assert.is(http2.driver.connects.length, 1);
   for (const f of [opaque, http2]) {
     assert.equal(f.metric("inbound_tcp_detect_http_results_total"), []);
+  }
+});
+
+test("while TLS of the mesh may still come, a server that speaks first is heard where its client may", async () => {
+  const f = inbound({}, "unauthenticated");
+  const served = f.silent(60);
+  assert.ok(served !== null);
+  f.driver.advance(32); // its silence counts: nothing is waited for any longer
+  f.driver.open(f.app());
+  f.driver.feed(f.app(), "220 mail.test ESMTP\r\n");
+  await turn();
+  assert.is(served!.client.take(), "220 mail.test ESMTP\r\n");
+  assert.match(
+    f.metric("inbound_tcp_detect_http_duration_seconds_sum").join("\n"),
+    / 0\.0[6-9]/,
+    "the silence before is part of the time",
+  );
+  const opaque = inbound({ protocol: "opaque" }, "unauthenticated");
+  assert.ok(opaque.silent() !== null);
+  assert.is(opaque.driver.connects.length, 1);
+});
+
+test("a client that begins TLS after all ends what was opened for it, and is not counted", () => {
+  const f = inbound({}, "unauthenticated");
+  const served = f.silent();
+  f.driver.advance(32);
+  f.driver.open(f.app());
+  served!.client.core!.closed(served!.client.ch, null);
+  assert.is(f.app().closed, "flush");
+  assert.equal(f.metric("inbound_tcp_detect_http_results_total"), []);
+  assert.match(f.metric("tcp_open_connections").join("\n"), /peer="src".* 0/);
+});
+
+test("a silent client gets nothing opened where TLS is required, a request decides, or HTTP is spoken", () => {
+  const filter = {
+    name: "route-policy",
+    sha256: "0".repeat(64),
+    size: 1,
+    config: new Uint8Array(0),
+    failurePolicy: "closed" as const,
+    fuelPerHook: 0,
+    memoryPages: 0,
+  };
+  const needsTls = inbound({
+    authorizations: [{
+      origin: { group: "", kind: "server", namespace: "shop", name: "mail", port: 0 },
+      networks: [{ cidr: "0.0.0.0/0", except: [] }],
+      authentication: { kind: "identities", names: ["client.test"], suffixes: [] },
+    }],
+  });
+  for (
+    const f of [
+      needsTls,
+      inbound({}, null),
+      inbound({ filters: [filter] }, "unauthenticated"),
+      inbound({ routes: [route({ filters: [filter] })] }, "unauthenticated"),
+      inbound({ protocol: "http1" }, "unauthenticated"),
+      inbound({ protocol: "grpc" }, "unauthenticated"),
+    ]
+  ) {
+    assert.is(f.silent(), null);
+    f.driver.advance(20_000);
+    assert.is(f.driver.connects.length, 0);
+    assert.equal(f.metric("inbound_tcp_authz_deny_total"), [], "it may yet show who it is");
   }
 });
 
