@@ -49,7 +49,8 @@ export function createDataPlane(
     poolIdleMs: of.poolIdleMs,
     maxIdle: of.maxIdlePerEndpoint,
   });
-  const endRetention = retainSeries(thread, config.metricsRetainIdleMs);
+  // From listening on: its timer keeps a process, which could not start, from ending.
+  let endRetention = () => {};
   const callouts = new CalloutClient(driver);
   const tap = new TapHub();
   const targets = new Targets(
@@ -104,8 +105,8 @@ export function createDataPlane(
   });
   return {
     targets,
-    listen: () =>
-      Promise.all([
+    listen: async () => {
+      const listeners = await Promise.all([
         thread.listen({
           at: inbound.listen,
           backlog: inbound.listenBacklog,
@@ -156,7 +157,10 @@ export function createDataPlane(
           }),
           refused: (why, detail) => log.info("refused an observer", { why, detail }),
         })]),
-      ]),
+      ]);
+      endRetention = retainSeries(thread, config.metricsRetainIdleMs);
+      return listeners;
+    },
     release() {
       endRetention();
       targets.release();

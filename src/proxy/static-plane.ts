@@ -42,7 +42,8 @@ export function createStaticPlane(
     maxIdle: 10_000,
     protocol: o.upstreamProtocol,
   };
-  const endRetention = retainSeries(thread, RETAIN_IDLE_MS);
+  // From listening on: its timer keeps a process, which could not start, from ending.
+  let endRetention = () => {};
   const callouts = new CalloutClient(driver);
   const targets = new Targets(
     discovery,
@@ -67,8 +68,8 @@ export function createStaticPlane(
   });
   return {
     targets,
-    listen: async () => [
-      await thread.listen({
+    listen: async () => {
+      const listener = await thread.listen({
         at: o.listen,
         meshTls: o.inbound && o.identityDir !== null,
         anyName: true,
@@ -83,8 +84,10 @@ export function createStaticPlane(
         }),
         ...(o.inbound ? { acceptSilent: local.acceptSilent } : {}),
         refused: local.refused,
-      }),
-    ],
+      });
+      endRetention = retainSeries(thread, RETAIN_IDLE_MS);
+      return [listener];
+    },
     release() {
       endRetention();
       targets.release();
