@@ -2,9 +2,12 @@
 // that they read into the driver's buffer. What differs between Node and Deno about sockets is here.
 
 import net from "node:net";
+import process from "node:process";
 import tls from "node:tls";
 import type { ChanError, ConnectTo, PeerTls } from "../core/driver.ts";
 import { serverPeer } from "./peer-identity.ts";
+
+const IS_DENO = process.versions.deno !== undefined;
 
 /** Where a socket reads into, and who hears of it: `onread` of `node:net`. */
 export interface OnRead {
@@ -56,13 +59,15 @@ export function keepAlive({ keepAliveMs }: { readonly keepAliveMs?: number | nul
 }
 
 /**
- * A socket over the handle of an accepted one. `onread` is public for outgoing sockets only, and twice
- * as fast as `data` events; where there is no handle to take, the accepted socket itself is used.
+ * A socket over the handle of an accepted one, from which bytes may have been read. `onread` is public
+ * for outgoing sockets only, and twice as fast as `data` events; where the handle cannot be taken, the
+ * accepted socket itself is used.
  */
-export function takeOver(accepted: net.Socket, onread: OnRead): net.Socket {
+export function takeOver(accepted: net.Socket, onread: OnRead, wasRead: boolean): net.Socket {
   const raw = accepted as net.Socket & { _handle: unknown };
   const handle = raw._handle;
-  if (handle === null || handle === undefined) return accepted;
+  // Deno reads ahead: what a read has begun for the old socket would be lost.
+  if (handle === null || handle === undefined || (wasRead && IS_DENO)) return accepted;
   raw._handle = null;
   const options = { handle, allowHalfOpen: true, onread };
   const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
@@ -73,7 +78,6 @@ export function takeOver(accepted: net.Socket, onread: OnRead): net.Socket {
     socket.push(null);
     socket.read(0);
   } else {
-    // Deno reads ahead: an end that came with the first bytes was told to the old socket.
     accepted.once("end", () => socket.emit("end"));
   }
   accepted.resume();

@@ -104,13 +104,10 @@ export class NetDriver implements Driver {
   ): void {
     this.#enter();
     const c = this.#make(null);
-    let socket = raw;
-    if (peerTls === null) socket = takeOver(raw, this.#onread(c));
-    c.socket = socket;
     c.isTls = peerTls !== null;
     c.open = true;
-    c.peer = peerOf(socket, peerTls, original, silentMs);
-    this.#listen(c, socket, socket === raw);
+    c.peer = peerOf(raw, peerTls, original, silentMs);
+    this.#own(c, raw, first !== null);
     try {
       c.core = accept(c.id, c.peer);
       c.core.opened(c.id);
@@ -141,9 +138,7 @@ export class NetDriver implements Driver {
     c.settle = () => {
       c.settle = null;
       settled();
-      c.socket = takeOver(raw, this.#onread(c));
-      this.#listen(c, c.socket, c.socket === raw);
-      if (c.paused) c.socket.pause();
+      this.#own(c, raw, true);
     };
     const live = () => c.id === id && c.socket === raw;
     this.#turn(() => {
@@ -340,6 +335,25 @@ export class NetDriver implements Driver {
         return true;
       },
     };
+  }
+
+  /** Makes an accepted socket the channel's, and reads it from now on. */
+  #own(c: NetChan, raw: net.Socket, wasRead: boolean): void {
+    const socket = c.isTls ? raw : takeOver(raw, this.#onread(c), wasRead);
+    c.socket = socket;
+    this.#listen(c, socket, socket === raw);
+    if (c.paused) socket.pause();
+    else if (socket === raw) raw.resume();
+    if (socket !== raw || !raw.readableEnded) return;
+    // Its end was told to who read it before.
+    const { id } = c;
+    queueMicrotask(() =>
+      this.#turn(() => {
+        if (c.id !== id || c.socket !== socket) return;
+        c.fin = true;
+        if (!c.paused) this.#ended(c);
+      }, c)
+    );
   }
 
   #listen(c: NetChan, socket: net.Socket, data: boolean): void {
