@@ -457,7 +457,10 @@ export class NetDriver implements Driver {
     const kept = c.keep(buf, from, to);
     if (kept > MAX_KEPT_BYTES) {
       this.#fail(c, { kind: "reset", message: "more unread bytes than any core may leave" });
-    } else if (c.isTls && c.paused && kept > SOFT_KEPT_BYTES) c.socket?.pause();
+    } else if (c.paused && (!c.isTls || kept > SOFT_KEPT_BYTES)) {
+      // Also a socket that began to flow again by itself, when nobody waits for `readable` any more.
+      c.socket?.pause();
+    }
   }
 
   // --- bytes out ----------------------------------------------------------------------------------
