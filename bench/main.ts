@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   http1: async () => (await import("./http1.ts")).http1,
   http2: async () => (await import("./http2.ts")).http2,
   filters: async () => (await import("./filters.ts")).filters,
+  detection: async () => (await import("./detection.ts")).detection,
 };
 
 const [name = "", ...argv] = process.argv.slice(2);

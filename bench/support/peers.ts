@@ -139,6 +139,31 @@ export async function haproxy(
   return { ...await haproxyWith(dir, `bind 127.0.0.1:${port}`, to, core), port };
 }
 
+/** HAProxy that passes bytes on and looks at none of them. */
+export async function haproxyTcp(
+  dir: string,
+  port: number,
+  to: number,
+  core: number | null,
+): Promise<Omit<Start, "name">> {
+  const path = join(dir, "haproxy-tcp.cfg");
+  await writeFile(
+    path,
+    `global
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+listen in
+  bind 127.0.0.1:${port}
+  server app 127.0.0.1:${to}
+`,
+  );
+  return { command: "haproxy", args: ["-db", "-f", path], cwd: dir, core, port };
+}
+
 async function haproxyWith(
   dir: string,
   binds: string,

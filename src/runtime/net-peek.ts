@@ -8,7 +8,7 @@ import { readClientHello } from "./client-hello.ts";
 /** A ClientHello with a post-quantum key share is about 1.6 KiB; more than this is not waited for. */
 export const MAX_PEEK_BYTES = 8192;
 /** A client that says nothing for so long may be one whose server speaks first. */
-const SILENT_MS = 50;
+const SILENT_MS = 20;
 /** A TLS record with a handshake in it. */
 const HANDSHAKE = 0x16;
 

@@ -84,7 +84,7 @@ test("a silent client is asked about early, then ever less often, and served whe
   const f = fixture();
   f.advance(12_000);
   assert.equal(f.said, [
-    ...[64, 112, 208, 400, 800, 1600, 3200, 6400].map((ms) => `silent ${ms}: wait`),
+    ...[32, 48, 80, 160, 320, 640, 1280, 2560, 5120].map((ms) => `silent ${ms}: wait`),
     "done [] after 10000",
   ]);
 });
@@ -92,7 +92,7 @@ test("a silent client is asked about early, then ever less often, and served whe
 test("a client that is served tentatively and then speaks plain text goes on with its bytes", () => {
   const f = fixture(["wait", "serve"]);
   f.advance(3_000);
-  assert.equal(f.said, ["silent 64: wait", "silent 112: serve"]);
+  assert.equal(f.said, ["silent 32: wait", "silent 48: serve"]);
   f.say(80, 73, 78, 71);
   assert.is(f.said.at(-1), "plain [80,73,78,71]");
   f.advance(20_000);
@@ -117,7 +117,7 @@ test("once it is decided elsewhere, nothing is read, asked or told any more", ()
   f.peek.stop();
   assert.equal(f.listening(), []);
   f.advance(20_000);
-  assert.equal(f.said, ["silent 64: serve"]);
+  assert.equal(f.said, ["silent 32: serve"]);
   assert.is(f.timers.armed, 0);
 });
 
@@ -129,7 +129,7 @@ test("a client that ends is passed on with what it said", () => {
   const silent = fixture(["serve"]);
   silent.advance(100);
   silent.end();
-  assert.equal(silent.said, ["silent 64: serve", "plain []"]);
+  assert.equal(silent.said, ["silent 32: serve", "plain []"]);
 });
 
 test.run();

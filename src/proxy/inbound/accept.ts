@@ -39,7 +39,7 @@ export interface InboundAcceptOptions extends InboundOptions {
 
 const MAX_PORTS = 1024;
 /** A plain connection that says nothing for so long may be one whose server speaks first. */
-const EARLY_MS = 50;
+const EARLY_MS = 20;
 /** Until there is a policy that says how long. */
 const DETECT_MS = 10_000;
 

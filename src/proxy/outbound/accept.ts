@@ -42,7 +42,7 @@ export interface OutboundAcceptOptions {
 const POLICY_MS = 3000;
 
 /** A client that says nothing for so long may be one whose server speaks first. */
-const EARLY_MS = 50;
+const EARLY_MS = 20;
 const DETECT_MS = 10_000;
 
 /** Accepts for a listener: returns the core of each new connection. */

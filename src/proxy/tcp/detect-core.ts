@@ -67,7 +67,9 @@ export class Detect implements Core {
   opened(ch: Chan): void {
     this.#ch = ch;
     const { detectMs, earlyMs } = this.#o;
-    this.#driver.timers.arm(this.#timer, this.#startedMs + Math.min(detectMs, earlyMs));
+    const at = this.#startedMs + Math.min(detectMs, earlyMs);
+    if (at <= this.#driver.now) this.#timedOut();
+    else this.#driver.timers.arm(this.#timer, at);
   }
 
   feed(_ch: Chan, buf: Uint8Array, from: number, to: number): number {
