@@ -13,6 +13,7 @@ import { Http2Server, type Http2ServerOptions } from "../http2/server.ts";
 import { FilteredConnection } from "../http/connection-filters.ts";
 import { counted } from "../tcp/counted.ts";
 import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
+import { countTransportHeader } from "../tcp/detect-metrics.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
 import { Forward } from "../tcp/forward.ts";
 import { AwaitHeader } from "./await-header.ts";
@@ -73,6 +74,7 @@ export class Inbound {
     if (peer.tls.alpn === null) return this.#refuse(peer, "no transport header was negotiated");
     return new AwaitHeader(this.#o.driver, (header) => {
       if (typeof header === "string") return this.#refuse(peer, header);
+      countTransportHeader(metrics, { ...header, clientId: peer.tls?.identity ?? "" });
       if (header.name !== "") return this.#toService(ch, header, peer);
       const port = fixedPort ?? header.port;
       return this.#serve(ch, port, header.protocol, peer);

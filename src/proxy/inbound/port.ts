@@ -129,7 +129,12 @@ export class InboundPort {
   /** Counts how detection on this port ended. */
   detected(result: DetectResult, ms: number): void {
     const { origin } = this.watched.value?.policy ?? UNKNOWN;
-    const labels = { srv_group: origin.group, srv_kind: origin.kind, srv_name: origin.name };
+    const labels = {
+      srv_group: origin.group,
+      srv_kind: origin.kind,
+      srv_name: origin.name,
+      srv_port: String(this.port),
+    };
     new DetectSeries(this.options.metrics, "inbound", labels).detected(result, ms);
   }
 

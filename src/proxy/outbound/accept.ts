@@ -14,7 +14,8 @@ import type { ProxyMetrics } from "../metrics.ts";
 import { ConnectionSeries } from "../metrics/connections.ts";
 import { counted } from "../tcp/counted.ts";
 import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
-import { DetectSeries } from "../tcp/detect-metrics.ts";
+import { countProtocol } from "../tcp/detect-metrics.ts";
+import { TargetConnections } from "./target-connections.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
 import { AwaitPolicy } from "./await-policy.ts";
 import { ingress } from "./ingress.ts";
@@ -54,7 +55,7 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     no_tls_reason: "loopback",
   });
   const { httpOnly = false } = o;
-  const detections = new DetectSeries(o.metrics, "outbound", {});
+  const connections = new TargetConnections(o.metrics);
   return (ch, peer) => {
     const { original } = peer;
     if (original !== undefined && o.isOwn?.(original) === true) {
@@ -74,7 +75,10 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
       : fixed(o.targets, original === undefined ? "" : formatSocketAddr(original), key);
     const plain = original === undefined ? service : asReceived(service);
     const http = o.ingress === true ? ingress(o.targets, o.metrics, plain) : plain;
-    const opaque = () => new OpaqueServer(o.driver, conn, { ...o.server, service });
+    let stack: TargetStack | null = null;
+    const known = () => stack?.target.snapshot ?? null;
+    const opaque = () =>
+      new OpaqueServer(o.driver, conn, { ...o.server, service }, connections.route(known()));
     const options = { ...o.server, service: http };
     const detect = () =>
       new Detect(o.driver, {
@@ -89,10 +93,12 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
           if (found === "http2") return new Http2Server(o.driver, conn, options).session;
           return key === null || httpOnly ? new Refuse(o.driver, "flush") : opaque();
         },
-        detected: (result, ms) => detections.detected(result, ms),
+        detected: (result, ms) => connections.detections(known()).detected(result, ms),
       });
-    if (original === undefined) return counted(series, detect());
-    let stack: TargetStack;
+    if (original === undefined) {
+      countProtocol(o.metrics, "detect", connections.parent(null));
+      return counted(series, detect());
+    }
     try {
       stack = o.targets.get(formatSocketAddr(original), { original });
     } catch {
@@ -100,7 +106,11 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
       return new Refuse(o.driver);
     }
     // On an opaque port nothing is read as HTTP, whatever it looks like.
-    const serve = (): Served => stack.target.snapshot?.opaque === true ? opaque() : detect();
+    const serve = (): Served => {
+      const isOpaque = known()?.opaque === true;
+      countProtocol(o.metrics, isOpaque ? "opaq" : "detect", connections.parent(known()));
+      return isOpaque ? opaque() : detect();
+    };
     return counted(
       series,
       stack.target.snapshot === null

@@ -9,6 +9,7 @@ import type { ResponseHead } from "../../core/head.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { ServerOptions } from "../http1/server.ts";
 import { parseRequest } from "../http1/parse.ts";
+import type { TcpRouteSeries } from "../tcp/route-metrics.ts";
 
 /** The request's form is HTTP's; nothing of it is sent. */
 function connectTo(x: Exchange, authority: string): void {
@@ -25,6 +26,9 @@ export class OpaqueServer implements Core, Reply {
   readonly #driver: Driver;
   readonly #options: ServerOptions;
   readonly #x: Exchange;
+  readonly #series: TcpRouteSeries | null;
+  /** It was counted as one of its route. */
+  #counted = false;
   #ch: Chan = 0;
   #sink: Sink | null = null;
   #open = false;
@@ -39,10 +43,16 @@ export class OpaqueServer implements Core, Reply {
     if (this.#early === null) this.#driver.resume(this.#ch);
   };
 
-  constructor(driver: Driver, conn: ConnInfo, options: ServerOptions) {
+  constructor(
+    driver: Driver,
+    conn: ConnInfo,
+    options: ServerOptions,
+    series: TcpRouteSeries | null = null,
+  ) {
     this.#driver = driver;
     this.#options = options;
     this.#x = new Exchange(conn);
+    this.#series = series;
   }
 
   /** As `Forward.beginEarly`: nothing reaches the client before `release`. */
@@ -57,6 +67,7 @@ export class OpaqueServer implements Core, Reply {
     const early = this.#early ?? [];
     this.#early = null;
     this.#spoke = this.#lost = null;
+    this.#count();
     let ready = true;
     for (const piece of early) ready = this.#driver.send(this.#ch, piece, 0, piece.length);
     if (this.#replyEnded) this.#driver.shutdown(this.#ch);
@@ -73,6 +84,7 @@ export class OpaqueServer implements Core, Reply {
 
   opened(ch: Chan): void {
     this.#ch = ch;
+    if (this.#early === null) this.#count();
     const x = this.#x;
     x.begin(this.#driver.now);
     this.#options.inFlight.count++;
@@ -149,6 +161,12 @@ export class OpaqueServer implements Core, Reply {
     this.#finish("reset");
   }
 
+  #count(): void {
+    if (this.#over || this.#counted) return;
+    this.#counted = true;
+    this.#series?.opened();
+  }
+
   #tellSpoke(): void {
     const spoke = this.#spoke;
     this.#spoke = null;
@@ -166,6 +184,7 @@ export class OpaqueServer implements Core, Reply {
       sink?.abort(why);
     }
     this.#options.inFlight.count--;
+    if (this.#counted) this.#series?.closed(this.#x.error);
     this.#x.finish();
   }
 
