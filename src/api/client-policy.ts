@@ -4,6 +4,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { ClientPolicy, Origin } from "../model/profile.ts";
 import type { Route, RouteLimits } from "../model/route.ts";
+import { opaquePolicy, tlsPolicy } from "./byte-policy.ts";
 import { durationToWire } from "./duration.ts";
 import { endpointToWire } from "./endpoint.ts";
 import { filtersToWire } from "./filter-ref.ts";
@@ -24,20 +25,12 @@ import {
   OpaqueRouteSchema,
   type OutboundPolicy,
   OutboundPolicySchema,
-  type TlsRoute,
 } from "./gen/outbound_pb.ts";
 import { hashToWire } from "./hash-key.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
-import {
-  type Leads,
-  leadsFromWire,
-  NOWHERE,
-  onlyTarget,
-  splitOf,
-  TO_NOWHERE,
-} from "./policy-backends.ts";
+import { type Leads, leadsFromWire, NOWHERE, onlyTarget, splitOf } from "./policy-backends.ts";
 import { type FlatRule, routesOf, rulesFromWire } from "./policy-routes.ts";
 import { grpcCodesFromWire, retryFromWire, retryToWire } from "./retry-policy.ts";
 import { limitsFromWire, timeoutsToWire } from "./policy-timeouts.ts";
@@ -143,7 +136,7 @@ function backendToWire(policy: ClientPolicy): Backend | null {
  * The policy of a message.
  *
  * Raises a `WireError` for what breaks the reference's rules of validity, and for what would be
- * carried out wrongly here: filters of one of several backends. gRPC is read as HTTP, TLS as opaque.
+ * carried out wrongly here: filters of one of several backends. gRPC is read as HTTP.
  */
 export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
   const origin = policyOrigin(wire);
@@ -179,7 +172,7 @@ export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
     case "opaque":
       return opaquePolicy(origin, kind.value.routes, "protocol.opaque.routes");
     case "tls":
-      return opaquePolicy(origin, kind.value.routes, "protocol.tls.routes");
+      return tlsPolicy(origin, kind.value.routes, "protocol.tls.routes");
     default:
       throw new WireError("protocol", "is of a kind that is not known here");
   }
@@ -221,29 +214,6 @@ function httpPolicy(
   const target = only ??
     rules.flatMap((r) => r.leads.to).find((t) => t.target.destination !== "")?.target ?? NOWHERE;
   return { origin, protocol, routes, ...target, accrual: null };
-}
-
-function opaquePolicy(
-  origin: Origin,
-  routes: readonly (OpaqueRoute | TlsRoute)[],
-  field: string,
-): ClientPolicy {
-  const targets = routes.map((route, i) => {
-    const at = `${field}[${i}]`;
-    const [rule, ...more] = route.rules;
-    if (rule === undefined || more.length > 0) {
-      throw new WireError(`${at}.rules`, `has ${route.rules.length} entries, not one`);
-    }
-    // Each filter that there is closes it, also one of a backend.
-    if (rule.filters.length > 0) return { leads: TO_NOWHERE };
-    const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
-    return { leads: builtIn.length > 0 ? TO_NOWHERE : leads };
-  });
-  const target = onlyTarget(targets);
-  if (target === null) {
-    throw new WireError(field, "leads to several backends, which bytes without requests cannot");
-  }
-  return { origin, protocol: "opaque", routes: [], ...target, accrual: null };
 }
 
 function httpRules(routes: readonly HttpRoute[], field: string): LeadingRule[] {

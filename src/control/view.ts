@@ -80,7 +80,8 @@ function serviceState(mesh: Mesh, service: ServiceRow): ServiceState {
       });
     }
     const answer = clientPolicyOf(mesh, new Reads(), { kind: "service", service: target });
-    const protocol = answer.kind === "policy" ? answer.policy.protocol : "detect";
+    const said = answer.kind === "policy" ? answer.policy.protocol : "detect";
+    const protocol = said === "tls" ? "opaque" : said;
     return { port, name: portName, protocol };
   });
   return { namespace, name, ports, endpoints: [...endpoints.values()] };

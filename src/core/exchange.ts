@@ -16,6 +16,8 @@ export interface ConnInfo {
   readonly target: SocketAddr;
   /** Mesh TLS, or null for plain text. */
   readonly tls: PeerTls | null;
+  /** The name that the client's own TLS asks for, which passes through; absent: not looked at. */
+  readonly serverName?: string | null;
 }
 
 /** A response made here, by a filter. */

@@ -32,8 +32,8 @@ export interface Profile {
 /** A whole outbound `Watch` answer, as far as it is carried out: HTTP and opaque bytes. */
 export interface ClientPolicy {
   readonly origin: Origin;
-  /** `detect` carries both; `http` and `opaque` are said by the policy. */
-  readonly protocol: "detect" | "http" | "opaque";
+  /** `detect` carries both; the others are said by the policy. TLS passes through as it is. */
+  readonly protocol: "detect" | "http" | "opaque" | "tls";
   /** The service speaks HTTP/2 only, also to what its clients say in HTTP/1. */
   readonly http2Only?: boolean;
   readonly routes: readonly Route[];

@@ -4,6 +4,7 @@
 import type { FilterRef } from "../core/filter.ts";
 import type { Origin } from "./profile.ts";
 import type { RouteAction } from "./route-action.ts";
+import type { SniMatch } from "./sni.ts";
 
 /** A condition on a request. Regular expressions match the whole value. */
 export type RequestMatch =
@@ -59,6 +60,8 @@ export interface Route {
   readonly actions?: readonly RouteAction[];
   /** Where its requests go when that is not the target's one destination. */
   readonly split?: RouteSplit;
+  /** Of TLS that passes through: for clients that ask for such a name; absent: not of TLS. */
+  readonly snis?: readonly SniMatch[];
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
   /** The resource that it is a rule of, for metrics; absent: a default of this name. */

@@ -11,7 +11,7 @@ import type { NetDriver } from "./net-driver.ts";
 import { originalDst } from "./original-dst.ts";
 import { Peek } from "./net-peek.ts";
 import { clientPeer } from "./peer-identity.ts";
-import { readClientHello } from "./client-hello.ts";
+import { readClientHello } from "../core/client-hello.ts";
 
 /** Connections whose first bytes or handshake are still awaited; more are closed at once. */
 const MAX_PENDING = 10_000;

@@ -3,7 +3,7 @@
 // as plain text, and whoever acts first decides. Decides nothing about who may come.
 
 import { createTimer, type Timer, type TimerWheel } from "../core/timers.ts";
-import { readClientHello } from "./client-hello.ts";
+import { readClientHello } from "../core/client-hello.ts";
 
 /** A ClientHello with a post-quantum key share is about 1.6 KiB; more than this is not waited for. */
 export const MAX_PEEK_BYTES = 8192;

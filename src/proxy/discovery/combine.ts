@@ -29,6 +29,8 @@ export interface TargetPlan {
   /** For metrics. */
   readonly authority: string;
   readonly opaque: boolean;
+  /** As in the snapshot. */
+  readonly tls: boolean;
   /** The endpoints speak HTTP/2 only. */
   readonly http2Only: boolean;
   readonly routes: readonly RoutePlan[];
@@ -56,7 +58,8 @@ export function combine(
   profile: Profile | null,
   policy: ClientPolicy | null,
 ): TargetPlan {
-  const opaque = profile?.opaque === true || policy?.protocol === "opaque";
+  const tls = policy?.protocol === "tls";
+  const opaque = profile?.opaque === true || tls || policy?.protocol === "opaque";
   const winning = profile !== null && profileWins(profile, opaque) ? profile : null;
   const routes = routesOf(winning, policy);
   const leads = splitLeads(routes) ?? endpointsOf(target, profile, winning, policy);
@@ -64,6 +67,7 @@ export function combine(
     ...leads,
     authority: authorityOf(target, profile, policy),
     opaque,
+    tls: tls && winning === null,
     http2Only: policy?.http2Only === true,
     routes: routes.map((route) => ({ route, filters: route.filters })),
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,

@@ -27,6 +27,8 @@ export interface OutboundSnapshot {
   /** False: the control plane says that there is no such service. */
   readonly exists: boolean;
   readonly opaque: boolean;
+  /** Opaque, and TLS: a connection begins with a ClientHello, whose name chooses the route. */
+  readonly tls?: boolean;
   /** The endpoints speak HTTP/2, also to what a client says in HTTP/1. */
   readonly http2Only?: boolean;
   /** In order of precedence; the first that matches is taken. */

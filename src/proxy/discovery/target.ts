@@ -187,6 +187,7 @@ export class OutboundTarget {
       authority: plan.authority,
       exists: endpoints?.exists ?? true,
       opaque: plan.opaque,
+      tls: plan.tls,
       http2Only: plan.http2Only,
       routes,
       budget: plan.budget,

@@ -13,6 +13,7 @@ import { NOTHING_MORE } from "../http/sinks.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { ConnectionSeries } from "../metrics/connections.ts";
 import { counted } from "../tcp/counted.ts";
+import { AwaitHello } from "../tcp/await-hello.ts";
 import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { countProtocol } from "../tcp/detect-metrics.ts";
 import { TargetConnections } from "./target-connections.ts";
@@ -54,7 +55,7 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     tls: "no_identity",
     no_tls_reason: "loopback",
   });
-  const { httpOnly = false } = o;
+  const { httpOnly = false, detectMs = DETECT_MS } = o;
   const connections = new TargetConnections(o.metrics);
   return (ch, peer) => {
     const { original } = peer;
@@ -77,12 +78,17 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     const http = o.ingress === true ? ingress(o.targets, o.metrics, plain) : plain;
     let stack: TargetStack | null = null;
     const known = () => stack?.target.snapshot ?? null;
-    const opaque = () =>
-      new OpaqueServer(o.driver, conn, { ...o.server, service }, connections.route(known()));
+    const opaque = (serverName?: string | null) =>
+      new OpaqueServer(
+        o.driver,
+        serverName === undefined ? conn : { ...conn, serverName },
+        { ...o.server, service },
+        connections.route(known(), serverName),
+      );
     const options = { ...o.server, service: http };
     const detect = () =>
       new Detect(o.driver, {
-        detectMs: o.detectMs ?? DETECT_MS,
+        detectMs,
         earlyMs: EARLY_MS,
         silentMs: 0,
         // Bytes that name no target can go nowhere.
@@ -107,9 +113,14 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     }
     // On an opaque port nothing is read as HTTP, whatever it looks like.
     const serve = (): Served => {
-      const isOpaque = known()?.opaque === true;
-      countProtocol(o.metrics, isOpaque ? "opaq" : "detect", connections.parent(known()));
-      return isOpaque ? opaque() : detect();
+      const is = known()?.tls === true ? "tls" : known()?.opaque === true ? "opaq" : "detect";
+      countProtocol(o.metrics, is, connections.parent(known()));
+      if (is === "detect") return detect();
+      return is === "opaq" ? opaque() : new AwaitHello(o.driver, detectMs, (hello) => {
+        if (hello.kind === "tls") return opaque(hello.serverName);
+        o.metrics.count(o.metrics.outboundTcpErrors, { error: "not TLS" });
+        return new Refuse(o.driver);
+      });
     };
     return counted(
       series,

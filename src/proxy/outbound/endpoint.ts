@@ -108,6 +108,8 @@ export class EndpointState implements LoadListener {
   #awayUntilMs = 0;
   /** Open connections. */
   connections = 0;
+  /** Connections that carry no requests: open, or being made. */
+  tunnels = 0;
 
   constructor(
     endpoint: Endpoint,

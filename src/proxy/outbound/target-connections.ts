@@ -5,6 +5,7 @@ import { formatLabels, type Labels } from "../../core/sheet.ts";
 import type { OutboundSnapshot } from "../discovery/discovery.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { namedDefault, resourceLabels, routeLabels } from "../metrics/origins.ts";
+import { byteRoute } from "./byte-route.ts";
 import { DetectSeries } from "../tcp/detect-metrics.ts";
 import { TcpRouteSeries } from "../tcp/route-metrics.ts";
 
@@ -38,10 +39,13 @@ export class TargetConnections {
     return series;
   }
 
-  /** Of the route that bytes take which are no requests. */
-  route(snapshot: OutboundSnapshot | null): TcpRouteSeries {
-    const route = snapshot?.routes.at(-1)?.route;
-    return new TcpRouteSeries(this.#metrics, "tcp", {
+  /** Of the route that bytes take which are no requests; `serverName` as of the connection. */
+  route(
+    snapshot: OutboundSnapshot | null,
+    serverName: string | null | undefined,
+  ): TcpRouteSeries {
+    const route = byteRoute(snapshot?.routes ?? [], serverName)?.route;
+    return new TcpRouteSeries(this.#metrics, serverName === undefined ? "tcp" : "tls", {
       ...this.parent(snapshot),
       ...routeLabels(route?.origin ?? namedDefault(route?.name ?? "default")),
     });

@@ -7,8 +7,9 @@ import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts"
 import { tunnelHead } from "../http/local-reply.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
-import { pickEndpoint } from "./balance.ts";
+import { byteRoute } from "./byte-route.ts";
 import { type EndpointState, prefaceFor } from "./endpoint.ts";
+import { pickLeastLoaded } from "./least-load.ts";
 import type { Target } from "./target.ts";
 
 const MAX_EARLY_BYTES = 256 * 1024;
@@ -17,7 +18,17 @@ const MAX_EARLY_BYTES = 256 * 1024;
 export function tunnel(target: Target, random: () => number): HttpService {
   const { driver } = target.reach;
   return (x, reply) => {
-    const endpoint = pickEndpoint(target, random);
+    const route = byteRoute(target.routes, x.conn.serverName);
+    if (route === undefined) {
+      const { serverName } = x.conn;
+      // What a client sent is shown only where it is a name.
+      const name = /^[\w.-]{1,253}$/.test(serverName ?? "") ? serverName : "no host name";
+      reply.fail(
+        new MeshError("no-route", `No route of ${target.snapshot?.authority} is for ${name}`),
+      );
+      return NOTHING_MORE;
+    }
+    const endpoint = pickLeastLoaded(target, route, random);
     if (endpoint === null) {
       reply.fail(
         new MeshError("failfast", `No endpoint of ${target.snapshot?.authority} is ready`),
@@ -50,6 +61,7 @@ class TunnelClient implements Core, Sink {
     this.#reply = reply;
     this.#startedMs = driver.now;
     endpoint.ewma.pending++;
+    endpoint.tunnels++;
   }
 
   begin(ch: Chan): void {
@@ -124,6 +136,7 @@ class TunnelClient implements Core, Sink {
 
   #over(): void {
     this.#reply = null;
+    this.#endpoint.tunnels--;
     if (this.#open) this.#endpoint.disconnected();
     else this.#endpoint.ewma.pending--;
     this.#open = false;
