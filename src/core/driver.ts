@@ -25,6 +25,8 @@ export interface Peer {
   readonly original?: SocketAddr;
   /** For so many milliseconds its client had said nothing when it was accepted; absent: not awaited. */
   readonly silentMs?: number;
+  /** Its first bytes are TLS that is not of the mesh, for this name or none; absent: they are not. */
+  readonly serverName?: string | null;
 }
 
 /** A mutual TLS 1.3 connection of the mesh, verified against the trust anchors. */

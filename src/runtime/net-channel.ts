@@ -110,22 +110,25 @@ export class NetChans {
   }
 }
 
+/** What a listener knows of a connection besides its addresses. */
+export type AboutPeer = Pick<Peer, "silentMs" | "serverName">;
+
 /**
  * Addresses and identity of a connected socket. `original` is where its client wanted to go, null
- * where that is not known; for `silentMs` it has said nothing.
+ * where that is not known; `about`: what was found out before it was accepted.
  */
 export function peerOf(
   socket: net.Socket,
   peerTls: PeerTls | null,
   original: SocketAddr | null = null,
-  silentMs = 0,
+  about: AboutPeer = {},
 ): Peer {
   const local = { ip: normalizeIp(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
   const peer = {
     local,
     remote: { ip: normalizeIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 },
     tls: peerTls,
-    ...(silentMs > 0 ? { silentMs } : {}),
+    ...about,
   };
   const redirected = original !== null &&
     (original.port !== local.port || original.ip !== local.ip);

@@ -18,7 +18,7 @@ import type {
 } from "../core/driver.ts";
 import { createTimer, TimerWheel } from "../core/timers.ts";
 import type { MeshTls } from "./mesh-tls.ts";
-import { type NetChan, NetChans, peerOf } from "./net-channel.ts";
+import { type AboutPeer, type NetChan, NetChans, peerOf } from "./net-channel.ts";
 import { dial, errorKind, errorMessage, type OnRead, takeOver } from "./net-dial.ts";
 import type { Tentative } from "./net-peek.ts";
 import { turnWheel } from "./wheel-alarm.ts";
@@ -91,8 +91,8 @@ export class NetDriver implements Driver {
 
   /**
    * Takes over an accepted socket; for `net-listener.ts`. `first` are bytes that were read to detect
-   * what the connection is, none of them within `silentMs`. A plain socket must not have been read
-   * since. `original` is where its client wanted to go; null: not known, or not asked for.
+   * what the connection is; `about` is what was found. A plain socket must not have been read since.
+   * `original` is where its client wanted to go; null: not known, or not asked for.
    */
   accepted(
     raw: net.Socket,
@@ -100,13 +100,13 @@ export class NetDriver implements Driver {
     first: Uint8Array | null,
     accept: (ch: Chan, peer: Peer) => Core,
     original: SocketAddr | null = null,
-    silentMs = 0,
+    about: AboutPeer = {},
   ): void {
     this.#enter();
     const c = this.#make(null);
     c.isTls = peerTls !== null;
     c.open = true;
-    c.peer = peerOf(raw, peerTls, original, silentMs);
+    c.peer = peerOf(raw, peerTls, original, about);
     this.#own(c, raw, first !== null);
     try {
       c.core = accept(c.id, c.peer);
@@ -134,7 +134,7 @@ export class NetDriver implements Driver {
     const { id } = c;
     c.socket = raw;
     c.open = true;
-    c.peer = peerOf(raw, null, original, silentMs);
+    c.peer = peerOf(raw, null, original, { silentMs });
     c.settle = () => {
       c.settle = null;
       settled();

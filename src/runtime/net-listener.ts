@@ -129,7 +129,10 @@ export function listen(driver: NetDriver, options: ListenOptions): Promise<Liste
             return;
           }
           pending.delete(key);
-          driver.accepted(socket, null, first, options.accept, original, silentMs);
+          driver.accepted(socket, null, first, options.accept, original, {
+            ...(silentMs > 0 ? { silentMs } : {}),
+            ...(hello === null ? {} : { serverName: hello.serverName }),
+          });
         },
       });
     },

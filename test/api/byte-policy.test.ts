@@ -2,7 +2,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { clientPolicyFromWire } from "../../src/api/client-policy.ts";
-import { OutboundPolicySchema } from "../../src/api/gen/outbound_pb.ts";
+import { MetadataSchema } from "../../src/api/gen/meta_pb.ts";
+import { OutboundPolicySchema, ProxyProtocolSchema } from "../../src/api/gen/outbound_pb.ts";
 import type { WireError } from "../../src/api/wire-error.ts";
 
 const resource = (kind: string, name: string) => ({
@@ -44,14 +45,16 @@ const first = (...paths: readonly string[]) => ({
   },
 });
 
-type Kind = MessageInitShape<typeof OutboundPolicySchema>["protocol"];
+type Protocol = MessageInitShape<typeof ProxyProtocolSchema>;
+type Kind = Exclude<Protocol["kind"], undefined>;
 
-const read = (kind: NonNullable<Kind>["kind"]) =>
-  clientPolicyFromWire(
-    create(OutboundPolicySchema, { metadata: resource("Service", "db"), protocol: { kind } }),
-  );
+const read = (kind: Kind) => {
+  const protocol = create(ProxyProtocolSchema, { kind });
+  const metadata = create(MetadataSchema, resource("Service", "db"));
+  return clientPolicyFromWire(create(OutboundPolicySchema, { metadata, protocol }));
+};
 
-function refusal(kind: NonNullable<Kind>["kind"]): string {
+function refusal(kind: Kind): string {
   try {
     read(kind);
   } catch (e) {

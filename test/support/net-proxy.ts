@@ -37,6 +37,8 @@ export interface NetProxyOptions {
   readonly original?: SocketAddr;
   /** Its identity; without, it speaks plain text. */
   readonly identity?: Parameters<MeshTls["update"]>[0];
+  /** False: it terminates TLS for its own name only, as in a pod. */
+  readonly anyName?: boolean;
 }
 
 export interface NetProxy {
@@ -115,7 +117,7 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
   const listener = await listen(driver, {
     at: LOOP,
     mesh: isInbound && o.identity !== undefined ? mesh : null,
-    anyName: true,
+    anyName: o.anyName ?? true,
     detectMs: 10_000,
     accept: isInbound
       ? local.accept

@@ -166,7 +166,7 @@ export class Inbound {
       target: port.application,
       tls: peer.tls,
     };
-    const series = port.connections(peer.tls);
+    const series = port.connections(peer.tls, peer.serverName);
     this.#o.driver.meter(ch, series);
     const core = protocol === "detect"
       ? this.#detect(ch, port, conn, peer)

@@ -196,13 +196,13 @@ export class InboundPort {
     );
   }
 
-  /** `tcp_*` of connections from a kind of peer. */
-  connections(tls: PeerTls | null): ConnectionSeries {
+  /** `tcp_*` of connections from a kind of peer; `serverName` of its own TLS, which passes through. */
+  connections(tls: PeerTls | null, serverName?: string | null): ConnectionSeries {
     const labels: Labels = {
       direction: "inbound",
       peer: "src",
       ...targetLabels(this.application),
-      ...tlsLabels(tls),
+      ...(serverName === undefined ? tlsLabels(tls) : passedLabels(serverName)),
     };
     return memo(
       this.#connections,
@@ -257,6 +257,12 @@ function targetLabels(addr: SocketAddr): Labels {
     target_ip: addr.ip,
     target_port: String(addr.port),
   };
+}
+
+/** TLS that is not terminated here. A name is a label only where it is one. */
+function passedLabels(serverName: string | null): Labels {
+  const isName = serverName !== null && /^[\w.-]{1,253}$/.test(serverName);
+  return { tls: "opaque", ...(isName ? { sni: serverName } : {}) };
 }
 
 function tlsLabels(tls: PeerTls | null): Labels {
