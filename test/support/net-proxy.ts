@@ -49,6 +49,8 @@ export interface NetProxy {
   readonly targets: Targets;
   /** What any core threw. */
   readonly defects: unknown[];
+  /** A new certificate, for handshakes from now on. */
+  renew(identity: Parameters<MeshTls["update"]>[0]): void;
   close(): Promise<void>;
 }
 
@@ -132,6 +134,7 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
     metrics,
     targets,
     defects,
+    renew: (identity) => mesh.update(identity),
     async close() {
       driver.destroy();
       await listener.close();
