@@ -5,10 +5,17 @@ import { createHash } from "node:crypto";
 import net from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { identityOf, loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
+import { DENO, identityOf, loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
 import { allow, pod, service, yaml } from "./support/objects.ts";
 import { type Relay, startRelay } from "./support/relay.ts";
-import { APPLICATION_DATA, recordsOf, serverHello } from "./support/tls-records.ts";
+import {
+  APPLICATION_DATA,
+  clientHello,
+  recordsOf,
+  serverHello,
+  X25519,
+  X25519MLKEM768,
+} from "./support/tls-records.ts";
 import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(98);
@@ -140,6 +147,20 @@ test("on the wire the tunnel is TLS 1.3 and nothing of it is readable", () => {
       assert.is(Buffer.from(bytes).indexOf(secret), -1, `${secret} is readable`);
     }
   }
+});
+
+test("the key exchange is post-quantum where the runtime has it", () => {
+  const [wire] = relay.recordings();
+  const { groups, shares } = clientHello(recordsOf(wire!.toServer));
+  const { group } = serverHello(recordsOf(wire!.toClient));
+  if (DENO) {
+    // Deno has it last, without a share, and offers no choice.
+    assert.is(group, X25519);
+    return;
+  }
+  assert.is(groups[0], X25519MLKEM768);
+  assert.ok(shares.includes(X25519MLKEM768));
+  assert.is(group, X25519MLKEM768);
 });
 
 test("a megabyte goes out and comes back unchanged, also to a client that reads late", async () => {

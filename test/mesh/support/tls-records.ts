@@ -8,7 +8,13 @@ const CLIENT_HELLO = 1;
 const SERVER_HELLO = 2;
 const SERVER_NAME = 0;
 const ALPN = 16;
+const SUPPORTED_GROUPS = 10;
 const SUPPORTED_VERSIONS = 43;
+const KEY_SHARE = 51;
+
+/** Named groups of the key exchange (RFC 8446 §4.2.7; draft-ietf-tls-ecdhe-mlkem). */
+export const X25519 = 0x001d;
+export const X25519MLKEM768 = 0x11ec;
 
 export interface TlsRecord {
   readonly type: number;
@@ -37,6 +43,9 @@ export interface ClientHello {
   readonly serverName: string;
   readonly alpn: readonly string[];
   readonly versions: readonly number[];
+  /** Groups in order of preference, and those with a key share. */
+  readonly groups: readonly number[];
+  readonly shares: readonly number[];
 }
 
 /** The handshake message in the first records. */
@@ -58,13 +67,24 @@ export function clientHello(records: readonly TlsRecord[]): ClientHello {
   const offered = new Reader(extensions.get(SUPPORTED_VERSIONS) ?? new Uint8Array(1));
   offered.skip(1);
   while (offered.left > 0) versions.push(offered.number(2));
-  return { serverName: name.text(name.number(2)), alpn, versions };
+  const groups: number[] = [];
+  const named = new Reader(extensions.get(SUPPORTED_GROUPS) ?? new Uint8Array(2));
+  named.skip(2);
+  while (named.left > 0) groups.push(named.number(2));
+  const shares: number[] = [];
+  const keys = new Reader(extensions.get(KEY_SHARE) ?? new Uint8Array(2));
+  keys.skip(2);
+  while (keys.left > 0) {
+    shares.push(keys.number(2));
+    keys.skip(keys.number(2));
+  }
+  return { serverName: name.text(name.number(2)), alpn, versions, groups, shares };
 }
 
-/** What the server chose. 0x0304: TLS 1.3. */
+/** What the server chose. Version 0x0304: TLS 1.3; group 0: it gave no key share. */
 export function serverHello(
   records: readonly TlsRecord[],
-): { readonly version: number; readonly cipherSuite: number } {
+): { readonly version: number; readonly cipherSuite: number; readonly group: number } {
   const { body } = firstMessage(records, SERVER_HELLO);
   const r = new Reader(body);
   const legacy = r.number(2);
@@ -72,8 +92,14 @@ export function serverHello(
   r.skip(r.number(1));
   const cipherSuite = r.number(2);
   r.skip(1);
-  const chosen = readExtensions(r).get(SUPPORTED_VERSIONS);
-  return { version: chosen === undefined ? legacy : new Reader(chosen).number(2), cipherSuite };
+  const extensions = readExtensions(r);
+  const chosen = extensions.get(SUPPORTED_VERSIONS);
+  const share = extensions.get(KEY_SHARE);
+  return {
+    version: chosen === undefined ? legacy : new Reader(chosen).number(2),
+    cipherSuite,
+    group: share === undefined ? 0 : new Reader(share).number(2),
+  };
 }
 
 function firstMessage(records: readonly TlsRecord[], type: number): { body: Uint8Array } {
