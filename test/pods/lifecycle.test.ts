@@ -2,7 +2,7 @@
 // whose proxies end with them.
 
 import process from "node:process";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { testUnless } from "../support/skip.ts";
@@ -33,16 +33,9 @@ const job = async (name: string, args: readonly string[], command = "/usr/local/
 /** With the CNI plugin's validator in the place of the init container, by `tulle inject --manual`. */
 async function validated(name: string, options: PlayOptions) {
   const m = await mesh();
-  const anchors = m.file("anchors.crt");
-  const roots = m.registry.find("ConfigMap", "linkerd", "linkerd-identity-trust-roots");
-  const { "ca-bundle.crt": pem } = roots?.["data"] as Record<string, string>;
-  await writeFile(anchors, pem ?? "");
   const pod = m.pod(name, { namespace: "shop", account: "client" });
-  const text = await m.tulle([
-    ...["inject", "--manual", "--trust-anchors", anchors],
-    ...m.imageValues.flatMap((value) => ["--set", value]),
-    ...["--set", "cniEnabled=true", "--set", "networkValidator.timeout=3s", "-"],
-  ], JSON.stringify(pod));
+  const flags = ["--set", "cniEnabled=true", "--set", "networkValidator.timeout=3s"];
+  const text = await m.injectManually(pod, ...flags);
   const [injected] = objectsIn(text);
   const containers = (injected as Pod).spec.initContainers?.map((c) => c.name);
   assert.equal(containers, ["linkerd-network-validator", "linkerd-proxy"]);

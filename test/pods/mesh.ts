@@ -1,6 +1,6 @@
 // A whole mesh of pods on one machine, for as long as a test: a network of podman's, a real API server,
 // and on it what `tulle install` prints, played as pods. Who plays which part:
-//   kube-apiserver, etcd   the real ones (tools/setup-kubernetes)
+//   kube-apiserver, etcd   the real ones (tools/setup-kubernetes), or a folder of YAML in their place
 //   container runtime      podman with runc, which plays manifests (`podman play kube`)
 //   kubelet                kubelet.ts and translate.ts: order of containers, probes, volumes, tokens, the
 //                          downward API; pod addresses are written to the Pod's status
@@ -18,13 +18,14 @@ import { type TempDir, tempDir } from "../support/temp-dir.ts";
 import { Capture } from "./capture.ts";
 import { Dns } from "./dns.ts";
 import { lookup, slicesOf } from "./endpoints.ts";
-import { Kubelet, type RunningPod } from "./kubelet.ts";
+import { FolderRegistry } from "./folder-registry.ts";
+import { Kubelet, type PlayOptions, type RunningPod } from "./kubelet.ts";
 import { type KubeObject, namespaceOf, type Pod } from "./objects.ts";
 import { buildImage, type ImageKind, podman, podsMissing, ROOT, run } from "./podman.ts";
-import { Registry } from "./registry.ts";
+import { ApiRegistry, type Registry } from "./registry.ts";
 
 /** Why a mesh of pods cannot be played here, or null. */
-export const NO_PODS: string | null = podsMissing() ?? NO_CLUSTER;
+export const NO_PODS: string | null = podsMissing();
 
 /** What a mesh is made with. */
 export interface MeshOptions {
@@ -32,6 +33,8 @@ export interface MeshOptions {
   readonly mode: "legacy" | "nft" | "auto" | "plain";
   /** On which runtime proxies run. */
   readonly image: ImageKind;
+  /** Where objects are; unless said, an API server where there is one. */
+  readonly source?: "api server" | "folder";
   /** More of `tulle install --set`. */
   readonly set?: readonly string[];
 }
@@ -40,6 +43,7 @@ export class PodMesh implements AsyncDisposable {
   readonly #ends: (() => PromiseLike<unknown> | void)[] = [];
   #dir: TempDir = undefined as never;
   #captures = 0;
+  #modeFlags: readonly string[] = [];
   #outside: RunningPod = undefined as never;
   #turn: Promise<void> = Promise.resolve();
   #told = new Map<string, string>();
@@ -66,12 +70,16 @@ export class PodMesh implements AsyncDisposable {
     }
   }
 
-  async #start({ mode, image, set = [] }: MeshOptions): Promise<void> {
+  async #start({ mode, image, set = [], source }: MeshOptions): Promise<void> {
     const dir = this.#dir = await tempDir("pods");
     this.#ends.push(() => dir[Symbol.asyncDispose]());
+    this.#modeFlags = ["--set", `proxyInit.mode=${mode}`];
     this.image = await buildImage(image);
     await buildApps(dir.join("apps"));
-    const registry = this.registry = await Registry.start();
+    const folder = (source ?? (NO_CLUSTER === null ? "api server" : "folder")) === "folder";
+    const registry = this.registry = folder
+      ? await FolderRegistry.open(dir.join("registry"))
+      : await ApiRegistry.start();
     this.#ends.push(() => registry[Symbol.asyncDispose]());
     await this.#openNetwork();
     const kubelet = this.kubelet = this.#openKubelet();
@@ -180,9 +188,10 @@ export class PodMesh implements AsyncDisposable {
       await this.registry.apply(object);
       if (object.kind !== "Deployment") continue;
       const { template } = object["spec"] as { template: Pod };
-      const pod = await this.registry.createPod(
+      const pod = await this.registry.planePod(
         podOf(template, `${object.metadata.name}-1`, object),
       );
+      if (pod === null) continue;
       const component = pod.metadata.labels?.["linkerd.io/control-plane-component"] ?? "";
       this.plane.set(component, await this.kubelet.play(pod));
     }
@@ -198,11 +207,6 @@ export class PodMesh implements AsyncDisposable {
         `${image}.version=${version}`,
       ]),
     ];
-  }
-
-  /** A path in the mesh's own folder. */
-  file(name: string): string {
-    return this.#dir.join(name);
   }
 
   /** Runs our command line on the host. */
@@ -256,17 +260,33 @@ export class PodMesh implements AsyncDisposable {
     };
   }
 
-  /** `tulle inject` on a manifest, then through the API server's admission, then played. */
+  /** `tulle inject` on a manifest, then admission by the webhook, then played. */
   async mesh(
     pod: Pod,
-    options: { readonly flags?: readonly string[]; readonly ready?: boolean } = {},
+    options: PlayOptions & { readonly flags?: readonly string[] } = {},
   ): Promise<RunningPod> {
-    const text = await this.tulle(["inject", ...options.flags ?? [], "-"], JSON.stringify(pod));
-    const [annotated] = objectsIn(text);
-    const made = await this.registry.createPod(annotated as Pod);
+    const { flags = [] } = options;
+    const text = this.registry.hasAdmission
+      ? await this.tulle(["inject", ...flags, "-"], JSON.stringify(pod))
+      : await this.injectManually(pod, ...this.#modeFlags, ...flags);
+    const [injected] = objectsIn(text);
+    const made = await this.registry.createPod(injected as Pod);
     const names = [...made.spec.initContainers ?? [], ...made.spec.containers].map((c) => c.name);
     if (!names.includes("linkerd-proxy")) throw new Error(`${pod.metadata.name} is not injected`);
     return await this.kubelet.play(made, options);
+  }
+
+  /** What `tulle inject --manual` makes of a manifest. */
+  async injectManually(pod: Pod, ...flags: string[]): Promise<string> {
+    const anchors = this.#dir.join("anchors.crt");
+    const roots = this.registry.find("ConfigMap", "linkerd", "linkerd-identity-trust-roots");
+    await writeFile(anchors, dataOf(roots)["ca-bundle.crt"] ?? "");
+    return await this.tulle([
+      ...["inject", "--manual", "--trust-anchors", anchors],
+      ...this.imageValues.flatMap((value) => ["--set", value]),
+      ...flags,
+      "-",
+    ], JSON.stringify(pod));
   }
 
   /** A client's command in a pod, and the JSON that it answers. */

@@ -1,13 +1,38 @@
-// Where the suite keeps Kubernetes objects: a real API server. What is applied is remembered, so that the
-// suite's kubelet and endpoints controller can look at it without asking.
+// Where the suite keeps Kubernetes objects: a real API server, or where there is none a folder of YAML
+// (`folder-registry.ts`). What is applied is remembered, so that the suite's kubelet and endpoints
+// controller can look at it without asking.
 
 import { KubeError } from "../../src/control/k8s/api.ts";
 import { RealCluster } from "../kubernetes/real-cluster.ts";
 import type { KubeObject, Pod, Service } from "./objects.ts";
 import { namespaceOf } from "./objects.ts";
 
-/** Of what the suite's controllers write: which slices follow from which objects. */
-export class Registry implements AsyncDisposable {
+/** What the suite needs of either. */
+export interface Registry extends AsyncDisposable {
+  /** Whether pods that are made come back injected. */
+  readonly hasAdmission: boolean;
+  /** Of the API server, or 0. */
+  readonly port: number;
+  /** PEM of who signed the API server's certificate, or empty. */
+  readonly ca: string;
+  /** Applies an object, and gives what came of it. */
+  apply<T extends KubeObject>(object: T): Promise<T>;
+  /** Makes a pod, through admission where there is one. */
+  createPod(pod: Pod): Promise<Pod>;
+  setStatus(object: KubeObject): Promise<void>;
+  /** At once: there is no kubelet to wait for. */
+  remove(object: KubeObject): Promise<void>;
+  find(kind: string, namespace: string, name: string): KubeObject | undefined;
+  services(): readonly Service[];
+  /** A token of an account, which is made where it is missing. */
+  token(namespace: string, account: string, audience?: string): Promise<string>;
+  /** A pod of the control plane as it reads this registry; null: it is not needed then. */
+  planePod(pod: Pod): Promise<Pod | null>;
+}
+
+/** A real API server. */
+export class ApiRegistry implements Registry {
+  readonly hasAdmission = true;
   readonly #cluster: RealCluster;
   readonly #objects = new Map<string, KubeObject>();
 
@@ -15,8 +40,8 @@ export class Registry implements AsyncDisposable {
     this.#cluster = cluster;
   }
 
-  static async start(): Promise<Registry> {
-    return new Registry(
+  static async start(): Promise<ApiRegistry> {
+    return new ApiRegistry(
       await RealCluster.start([
         // pods reach it over the bridge, and it reaches the webhook's pod by its endpoints
         "--bind-address=0.0.0.0",
@@ -26,24 +51,20 @@ export class Registry implements AsyncDisposable {
     );
   }
 
-  /** Of the API server. */
   get port(): number {
     return this.#cluster.port;
   }
 
-  /** PEM of who signed the API server's certificate. */
   get ca(): string {
     return this.#cluster.ca;
   }
 
-  /** Applies an object, and gives what came of it. */
   async apply<T extends KubeObject>(object: T): Promise<T> {
     const made = await this.#cluster.apply(object) as KubeObject as T;
     this.#objects.set(keyOf(object), made);
     return made;
   }
 
-  /** Makes a pod, through admission. */
   async createPod(pod: Pod): Promise<Pod> {
     const made = await this.#cluster.api.request({
       method: "POST",
@@ -58,7 +79,6 @@ export class Registry implements AsyncDisposable {
     await this.#cluster.setStatus(object);
   }
 
-  /** At once: there is no kubelet to wait for. */
   async remove(object: KubeObject): Promise<void> {
     this.#objects.delete(keyOf(object));
     const path = await this.#cluster.path(object);
@@ -70,12 +90,6 @@ export class Registry implements AsyncDisposable {
       });
   }
 
-  /** What the API server has now. */
-  async get(object: KubeObject): Promise<KubeObject> {
-    const path = await this.#cluster.path(object);
-    return await this.#cluster.api.request({ path }) as KubeObject;
-  }
-
   find(kind: string, namespace: string, name: string): KubeObject | undefined {
     return this.#objects.get(`${kind} ${namespace} ${name}`);
   }
@@ -84,7 +98,6 @@ export class Registry implements AsyncDisposable {
     return [...this.#objects.values()].filter((o): o is Service => o.kind === "Service");
   }
 
-  /** A token of an account, which is made where it is missing. */
   async token(namespace: string, account: string, audience?: string): Promise<string> {
     if (this.find("ServiceAccount", namespace, account) === undefined) {
       const metadata = { name: account, namespace };
@@ -93,12 +106,17 @@ export class Registry implements AsyncDisposable {
     return await this.#cluster.token(namespace, account, audience);
   }
 
+  planePod(pod: Pod): Promise<Pod> {
+    return this.createPod(pod);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cluster[Symbol.asyncDispose]();
   }
 }
 
-function keyOf(object: KubeObject): string {
+/** What an object is remembered by. */
+export function keyOf(object: KubeObject): string {
   const cluster = ["Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
   const namespace = cluster.includes(object.kind) ? "" : namespaceOf(object);
   return `${object.kind} ${namespace} ${object.metadata.name}`;
