@@ -25,6 +25,8 @@ export interface MeshOptions {
   readonly inboundPort: number;
   /** Ports of the proxy itself: traffic to them has no transport header. */
   readonly proxyPorts: readonly number[];
+  /** Of a proxy's admin server, which speaks in clear text: nobody claims an identity for it. */
+  readonly adminPort: number;
   /** Whether HTTP/1 between proxies may be carried over HTTP/2. */
   readonly h2Upgrade: boolean;
   readonly detectMs: number;
@@ -47,6 +49,7 @@ export const DEFAULT_OPTIONS: MeshOptions = {
   opaquePorts: DEFAULT_OPAQUE_PORTS,
   inboundPort: 4143,
   proxyPorts: [4143, 4190, 4191],
+  adminPort: 4191,
   h2Upgrade: true,
   detectMs: 10_000,
   defaultRttMs: 30,

@@ -136,7 +136,7 @@ export function endpointAt(
   };
   if (pod === null) return plain;
   reads.namespaces.add(pod.namespace);
-  const meshed = pod.controlPlane === options.controlNamespace &&
+  const meshed = pod.controlPlane === options.controlNamespace && port !== options.adminPort &&
     !(pod.skipInboundPorts !== null && hasPort(pod.skipInboundPorts, port, pod.ports));
   if (!meshed) return plain;
   const name = identityOf(mesh, pod);

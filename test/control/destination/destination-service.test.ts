@@ -127,11 +127,13 @@ status:`,
     const stream = clientOf(mesh).getProfile(`10.1.0.1:${port}`);
     const profile = profileFromWire(await stream.next(), never);
     await stream.end();
-    return profile.endpoint?.transportPort;
+    return [profile.endpoint?.transportPort, profile.endpoint?.identity !== null];
   };
-  assert.is(await ports(8080), 14143);
-  assert.is(await ports(14143), 0);
-  assert.is(await ports(4191), 0);
+  assert.equal(await ports(8080), [14143, true]);
+  assert.equal(await ports(14143), [0, true]);
+  assert.equal(await ports(4190), [0, true]);
+  // the admin server has no TLS
+  assert.equal(await ports(4191), [0, false]);
 });
 
 test("Get prefers EndpointSlices, leaves out what is not ready, knows pods by reference", async () => {
