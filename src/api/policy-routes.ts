@@ -83,9 +83,12 @@ export function routesOf<Rule extends FlatRule, More extends object>(
   for (const rule of rules) {
     const origin = originFromWire(rule.metadata, `${rule.field}.metadata`);
     const { name } = origin;
-    const hosts: (RankedMatch | null)[] = rule.hosts.length === 0
+    const hosts: (RankedMatch & { readonly wildcard: string } | null)[] = rule.hosts.length === 0
       ? [null]
-      : rule.hosts.map((h, i) => hostMatchFromWire(h, `${rule.field}.hosts[${i}]`));
+      : rule.hosts.map((h, i) => ({
+        ...hostMatchFromWire(h, `${rule.field}.hosts[${i}]`),
+        wildcard: wildcardOf(h),
+      }));
     // A rule without matches holds for every request.
     const matches = rule.matches.length === 0
       ? [{ match: MATCH_ALL, rank: [-1, 0, 0, 0] }]
@@ -105,6 +108,7 @@ export function routesOf<Rule extends FlatRule, More extends object>(
             ...(actions.length === 0 ? {} : { actions }),
             filters: rule.filters,
             ...(origin.kind === "default" ? {} : { origin }),
+            ...(host === null || host.wildcard === "" ? {} : { wildcard: host.wildcard }),
             ...more(rule),
           },
         });
@@ -115,6 +119,12 @@ export function routesOf<Rule extends FlatRule, More extends object>(
     }
   }
   return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map((r) => r.route);
+}
+
+/** `*.example.com` for all names in `example.com`; empty: it is one name. */
+function wildcardOf({ match }: HostMatch): string {
+  if (match.case !== "suffix") return "";
+  return ["*", ...[...match.value.reverseLabels].reverse()].join(".").toLowerCase();
 }
 
 function both(a: RequestMatch, b: RequestMatch): RequestMatch {

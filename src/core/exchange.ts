@@ -106,6 +106,12 @@ export class Exchange {
   idleLimitMs = 0;
   /** A filter's time-out for the attempt that begins; 0: none. */
   attemptTimeoutMs = 0;
+  /** The series of the backend that the attempt goes to; its owner knows the type. */
+  backend: unknown = null;
+  /** How long it waited for an endpoint. */
+  waitedMs = 0;
+  /** The head of an endpoint's response went to the client. */
+  answered = false;
   /** Which endpoints a filter wants asked, or null. */
   choice: EndpointChoice | null = null;
   /** The cookie that the client is given, by which the balancer knows it again; empty: none. */
@@ -156,6 +162,9 @@ export class Exchange {
     this.responseLimitMs = 0;
     this.idleLimitMs = 0;
     this.attemptTimeoutMs = 0;
+    this.backend = null;
+    this.waitedMs = 0;
+    this.answered = false;
     this.choice = null;
     this.givenCookie = "";
     this.status = 0;

@@ -66,6 +66,8 @@ export interface Route {
   readonly filters: readonly FilterRef[];
   /** The resource that it is a rule of, for metrics; absent: a default of this name. */
   readonly origin?: Origin;
+  /** The wildcard of names that its host is, such as `*.example.com`; absent: no wildcard. */
+  readonly wildcard?: string;
   /** It is one of gRPC calls; absent: of HTTP requests. */
   readonly isGrpc?: boolean;
 }

@@ -28,8 +28,9 @@ export interface PlaneReport {
   readonly filterSeries: readonly FilterSeries[];
 }
 
-/** The endpoints of all targets of a thread. */
+/** The endpoints of all targets of a thread, whose balancers' gauges are written too. */
 export function endpointReports(targets: Targets, nowMs: number): readonly EndpointReport[] {
+  for (const target of targets.all()) target.observe();
   return [...targets.all()].flatMap((target) =>
     target.endpoints.map((e) =>
       endpointReport(e.endpoint.backend ?? target.snapshot?.authority ?? "", e, nowMs)

@@ -137,7 +137,12 @@ export interface OutboundFixture {
 
 export function outboundFixture(
   value: OutboundSnapshot | null,
-  more: { maxInFlight?: number; queueCapacity?: number; failfastMs?: number } = {},
+  more: {
+    maxInFlight?: number;
+    queueCapacity?: number;
+    failfastMs?: number;
+    hostnameLabels?: boolean;
+  } = {},
 ): OutboundFixture {
   const driver = new MemoryDriver();
   const metrics = new ProxyMetrics();

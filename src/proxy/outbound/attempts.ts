@@ -2,7 +2,7 @@
 // allows, and the response filters for the attempt that is returned. The request's own filters ran before.
 
 import type { Driver } from "../../core/driver.ts";
-import { type ErrorKind, MeshError, RETRYABLE } from "../../core/errors.ts";
+import { MeshError, RETRYABLE } from "../../core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import {
   CONTINUE,
@@ -10,22 +10,22 @@ import {
   HOOK_OUTCOME,
   HOOK_RESPONSE,
   type Outcome,
-  OUTCOME_CONNECT,
-  OUTCOME_RESET,
   OUTCOME_TIMEOUT,
 } from "../../core/filter.ts";
-import { headerName, type ResponseHead } from "../../core/head.ts";
+import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { isFailure } from "../../model/route.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
 import { isGrpcFailure } from "../http/grpc.ts";
 import { filterTrailers } from "../http/filters.ts";
 import { replyLocally } from "../http/local-reply.ts";
+import type { BackendSeries } from "../metrics/backends.ts";
+import { type StreamError, streamError } from "../metrics/errors.ts";
+import { countLimit, endsClient, outcomeBit, settle } from "./attempt-facts.ts";
 import { peekGrpc } from "./peek-grpc.ts";
 import { streamLimits } from "./stream-limits.ts";
 import type { RouteState, Target } from "./target.ts";
 
-const PROXY_CONNECTION = headerName("l5d-proxy-connection");
 /** A failed response up to this size is read to its end before the retry, so that its connection lives on. */
 const SWALLOW_BYTES = 64 * 1024;
 
@@ -81,6 +81,8 @@ class Attempts implements Reply {
   #swallowed = 0;
   #retryAfterMs = 0;
   #startedMs = 0;
+  /** Of the attempt's response; 0: there is none. */
+  #status = 0;
   wake: (() => void) | null = null;
 
   constructor(
@@ -130,7 +132,7 @@ class Attempts implements Reply {
   #try(): void {
     const x = this.#x;
     if (x === null) return;
-    if (x.attempt > 0) this.#route?.series.retry(this.#replay.overflow ? "body" : "");
+    if (x.attempt > 0) this.#countRetry(this.#replay.overflow ? "body" : "");
     if (this.#replay.overflow && x.attempt > 0) {
       const outer = this.#outer;
       this.#over();
@@ -144,6 +146,7 @@ class Attempts implements Reply {
     this.#route?.series.attempt();
     this.wake = null;
     this.#sink = null;
+    this.#status = 0;
     x.grpcStatus = -1;
     if ((x.chain.hooks & HOOK_ATTEMPT) !== 0) x.chain.attemptStart(x);
     if (x.attemptTimeoutMs > 0) {
@@ -158,10 +161,9 @@ class Attempts implements Reply {
     if (this.#requestEnded) sink.end();
   }
 
-  // --- the request's body -------------------------------------------------------------------------
-
   #data(buf: Uint8Array, from: number, to: number): boolean {
     if (this.#mayRetry && this.#state !== RETURNING) this.#replay.push(buf, from, to);
+    if (!this.#tunnel) this.#route?.policy?.requestFrame(to - from);
     const sink = this.#sink;
     if (sink === null) return !this.#replay.overflow;
     sink.wake = this.#request.wake;
@@ -170,17 +172,17 @@ class Attempts implements Reply {
 
   #end(): void {
     this.#requestEnded = true;
+    if (this.#x !== null) this.#x.requestEndedMs = this.#driver.now;
     this.#sink?.end();
   }
 
   #abort(why: MeshError): void {
     const sink = this.#sink;
+    this.#settle(streamError(why));
     this.#gaveUp("client_gone");
     this.#over();
     sink?.abort(why);
   }
-
-  // --- the response ---------------------------------------------------------------------------------
 
   informational(head: ResponseHead): void {
     if (this.#state === TRYING) this.#outer?.informational(head);
@@ -190,6 +192,7 @@ class Attempts implements Reply {
     const x = this.#x as Exchange;
     const route = this.#route as RouteState;
     const { status } = head;
+    this.#status = status;
     if (x.attemptTimeoutMs > 0) this.#driver.timers.cancel(this.#limit);
     const failed = isFailure(status, route.route.responseClasses) || isGrpcFailure(x.grpcStatus);
     route.series.attempted(status, failed);
@@ -200,6 +203,7 @@ class Attempts implements Reply {
       } else {
         const sink = this.#sink;
         this.#sink = null;
+        this.#settle("");
         sink?.abort(new MeshError("client-gone", "the attempt is retried"));
         this.#wait();
       }
@@ -208,6 +212,8 @@ class Attempts implements Reply {
     this.#driver.timers.cancel(this.#deadline);
     this.#state = RETURNING;
     this.#tunnel = head.tunnel;
+    if (head.tunnel) this.#settle("");
+    if (x.attempt > 0 && !failed) route.policy?.retry("successes");
     if (!this.#requestEnded) this.#replay.clear();
     const outer = this.#outer as Reply;
     if (endsClient(head)) x.endsClient = true;
@@ -216,6 +222,7 @@ class Attempts implements Reply {
       if (verdict !== CONTINUE) {
         const sink = this.#sink;
         const local = x.local;
+        this.#settle("");
         this.#over();
         sink?.abort(new MeshError("client-gone", "a filter replaced the response"));
         if (local !== null) replyLocally(local, outer);
@@ -223,16 +230,19 @@ class Attempts implements Reply {
         return;
       }
     }
+    x.answered = true;
     outer.head(head);
   }
 
   data(buf: Uint8Array, from: number, to: number): boolean {
+    if (!this.#tunnel) (this.#x?.backend as BackendSeries | null)?.responseFrame(to - from);
     if (this.#state === RETURNING) return (this.#outer as Reply).data(buf, from, to);
     this.#swallowed += to - from;
     return true;
   }
 
   end(): void {
+    this.#settle("");
     if (this.#state === SWALLOWING) {
       this.#sink = null;
       this.#wait();
@@ -249,6 +259,7 @@ class Attempts implements Reply {
   }
 
   abort(why: MeshError): void {
+    this.#settle(streamError(why));
     if (this.#state === SWALLOWING) {
       this.#sink = null;
       this.#wait();
@@ -262,6 +273,7 @@ class Attempts implements Reply {
   fail(why: MeshError): void {
     this.#driver.timers.cancel(this.#limit);
     this.#sink = null;
+    this.#settle(streamError(why));
     this.#route?.series.attempted(0, true);
     if (RETRYABLE[why.kind] && this.#mayRetry && this.#decide(0, outcomeBit(why.kind))) {
       this.#wait();
@@ -272,8 +284,6 @@ class Attempts implements Reply {
     outer?.fail(why);
   }
 
-  // --- decisions ------------------------------------------------------------------------------------
-
   /** Asks the filters, then what the host knows: can the body be sent again, is there budget and time? */
   #decide(status: number, error: number): boolean {
     const x = this.#x as Exchange;
@@ -282,8 +292,10 @@ class Attempts implements Reply {
     outcome.error = error;
     outcome.elapsedMs = this.#driver.now - this.#startedMs;
     const afterMs = x.chain.attemptOutcome(x, outcome);
-    if (afterMs < 0) return false;
-    const series = (this.#route as RouteState).series;
+    if (afterMs < 0) {
+      countLimit(x, this.#route as RouteState, status);
+      return false;
+    }
     const { now } = this.#driver;
     const skipped = this.#replay.overflow
       ? "body"
@@ -293,14 +305,25 @@ class Attempts implements Reply {
       ? "no_budget"
       : "";
     // One that is made is counted when it is: until then it may still be given up.
-    if (skipped !== "") series.retry(skipped);
+    if (skipped !== "") this.#countRetry(skipped);
     this.#retryAfterMs = afterMs;
     return skipped === "";
   }
 
   /** A retry that was decided is not made any more. */
   #gaveUp(why: string): void {
-    if (this.#state === WAITING || this.#state === SWALLOWING) this.#route?.series.retry(why);
+    if (this.#state === WAITING || this.#state === SWALLOWING) this.#countRetry(why);
+  }
+
+  /** A retry that filters wanted: made, or not for a reason. */
+  #countRetry(skipped: string): void {
+    this.#route?.series.retry(skipped);
+    this.#route?.policy?.retry(skipped === "" ? "requests" : "overflow");
+  }
+
+  /** The attempt is over for its backend. Idempotent until the next one. */
+  #settle(error: StreamError): void {
+    settle(this.#x, this.#status, error, this.#driver.now);
   }
 
   #wait(): void {
@@ -318,6 +341,7 @@ class Attempts implements Reply {
       "head-timeout",
       `No response on route ${route.route.name} within ${this.#x.timeoutMs} ms`,
     );
+    this.#settle(streamError(why));
     this.#gaveUp("timeout");
     if (this.#state === TRYING) {
       route.series.attempted(0, true);
@@ -327,7 +351,7 @@ class Attempts implements Reply {
         this.#outcome.error = OUTCOME_TIMEOUT;
         this.#outcome.elapsedMs = this.#driver.now - this.#startedMs;
         if (this.#x.chain.attemptOutcome(this.#x, this.#outcome) >= 0) {
-          route.series.retry("timeout");
+          this.#countRetry("timeout");
         }
       }
     }
@@ -348,6 +372,7 @@ class Attempts implements Reply {
       `No response to attempt ${x.attempt} on route ${route.route.name} within ${x.attemptTimeoutMs} ms`,
       { timeout: "headers" },
     );
+    this.#settle(streamError(why));
     route.series.attempted(0, true);
     const sink = this.#sink;
     this.#sink = null;
@@ -374,16 +399,4 @@ class Attempts implements Reply {
     this.#driver.timers.cancel(this.#limit);
     this.#free.push(this);
   }
-}
-
-/** The endpoint's proxy failed the request in a way that ends connections (`http/respond.ts`). */
-function endsClient(head: ResponseHead): boolean {
-  const i = head.find(PROXY_CONNECTION);
-  return i >= 0 && head.valueAt(i) === "close";
-}
-
-function outcomeBit(kind: ErrorKind): number {
-  return kind === "connect" || kind === "connect-timeout" || kind === "identity"
-    ? OUTCOME_CONNECT
-    : OUTCOME_RESET;
 }

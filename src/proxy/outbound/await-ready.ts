@@ -44,6 +44,7 @@ function park(
   x: Exchange,
   reply: Reply,
 ): Sink {
+  const parkedMs = o.driver.now;
   const body = new BodyBuffer(MAX_WAITING_BODY_BYTES);
   let ended = false;
   let next: Sink | null = null;
@@ -56,6 +57,7 @@ function park(
       const why = target.unready();
       if (why !== null && why.kind !== "no-service") return;
       leave();
+      x.waitedMs = o.driver.now - parkedMs;
       if (why !== null) {
         reply.fail(why);
         return;
@@ -72,6 +74,7 @@ function park(
     leave();
     target.failfast = true;
     const why = target.unready() ?? new MeshError("failfast", "No endpoint was ready in time");
+    target.gaveUp(x.request.isConnect ? "tcp" : "http", o.failfastMs);
     reply.fail(new MeshError(why.kind, `${why.message} (waited ${o.failfastMs} ms)`));
   });
   const sink: Sink = {

@@ -5,6 +5,7 @@ import type { EndpointChoice, Exchange, HttpService } from "../../core/exchange.
 import { MeshError } from "../../core/errors.ts";
 import { headerName } from "../../core/head.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
+import type { BalancerSeries } from "../metrics/balancers.ts";
 import type { EndpointState } from "./endpoint.ts";
 import type { KeyReader } from "./hash-key.ts";
 import { again } from "./hash-ring.ts";
@@ -119,6 +120,14 @@ function wrongIdentity(x: Exchange, { connect, name }: EndpointState): MeshError
   );
 }
 
+/** Counts what comes to a backend, and how long it waited for an endpoint. */
+export function queued(balancer: BalancerSeries | null, x: Exchange): void {
+  if (balancer === null) return;
+  if (x.waitedMs === 0) balancer.passed();
+  else balancer.waited(x.waitedMs);
+  x.waitedMs = 0;
+}
+
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(
   target: Target,
@@ -130,6 +139,12 @@ export function balance(
     const { backend, endpoint } = target.keys !== null && x.choice === null
       ? pickByKey(target, target.keys, x, random)
       : pickByLoad(target, x, random);
+    const route = x.route as RouteState;
+    const series = backend === null ? route.backend : backend.series;
+    const balancer = backend === null ? route.balancer : backend.balancer;
+    x.backend = series;
+    series?.started();
+    queued(balancer, x);
     // Who was given a cookie must be told.
     const reply = x.givenCookie === "" || target.keys === null
       ? outer

@@ -1,7 +1,9 @@
 // Traffic over several backends: which one an attempt goes to. Made at target rate when routes or
 // endpoints change; the pick is per attempt, and `balance.ts` then chooses the endpoint.
 
-import type { RouteSplit } from "../../model/route.ts";
+import type { RouteSplit, SplitBackend } from "../../model/route.ts";
+import type { BackendSeries } from "../metrics/backends.ts";
+import type { BalancerSeries } from "../metrics/balancers.ts";
 import type { EndpointState } from "./endpoint.ts";
 import type { HashRing } from "./hash-ring.ts";
 
@@ -13,26 +15,33 @@ export interface BackendState {
   readonly endpoints: readonly EndpointState[];
   /** Of its endpoints; null: they are taken by load. */
   readonly ring: HashRing | null;
+  /** What its attempts count in; null: nothing. */
+  readonly series: BackendSeries | null;
+  readonly balancer: BalancerSeries | null;
 }
+
+/** What a backend has beside its endpoints. */
+type BackendParts = Pick<BackendState, "ring" | "series" | "balancer">;
+const NO_PARTS: BackendParts = { ring: null, series: null, balancer: null };
 
 export interface SplitState {
   readonly pick: RouteSplit["pick"];
   readonly backends: readonly BackendState[];
 }
 
-/** Joins a route's split with the endpoints of all backends of its target, and with their rings. */
+/** Joins a route's split with the endpoints of all backends of its target, and with what they have. */
 export function splitState(
   split: RouteSplit,
   all: readonly EndpointState[],
-  ringOf: (authority: string) => HashRing | null = () => null,
+  partsOf: (backend: SplitBackend) => BackendParts = () => NO_PARTS,
 ): SplitState {
   return {
     pick: split.pick,
-    backends: split.backends.map(({ authority, weight }) => ({
-      authority,
-      weight,
-      endpoints: all.filter((e) => e.endpoint.backend === authority),
-      ring: ringOf(authority),
+    backends: split.backends.map((backend) => ({
+      authority: backend.authority,
+      weight: backend.weight,
+      endpoints: all.filter((e) => e.endpoint.backend === backend.authority),
+      ...partsOf(backend),
     })),
   };
 }

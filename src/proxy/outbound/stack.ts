@@ -11,7 +11,8 @@ import { compose } from "../http/compose.ts";
 import { isGrpcFailure } from "../http/grpc.ts";
 import { matchRoute } from "../http/match-route.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
-import { HTTP_ERRORS } from "../metrics/errors.ts";
+import { HTTP_ERRORS, streamError } from "../metrics/errors.ts";
+import type { OutboundRouteSeries } from "../metrics/outbound-routes.ts";
 import { attempts } from "./attempts.ts";
 import { awaitReady } from "./await-ready.ts";
 import { balance } from "./balance.ts";
@@ -28,6 +29,8 @@ export interface OutboundOptions {
   readonly maxInFlight: number;
   readonly inFlight: { count: number };
   readonly random: () => number;
+  /** Whether `hostname` is a label of route metrics. */
+  readonly hostnameLabels?: boolean;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
   /** Whoever observes requests. */
@@ -71,11 +74,13 @@ function countRequests(target: Target, o: OutboundOptions, inner: HttpService): 
     inFlight.count--;
     endFilters(x, driver.now);
     if (x.route !== null) {
-      const { route, series } = x.route as RouteState;
+      const { route, series, policy } = x.route as RouteState;
       const failed = x.status === 0 || isFailure(x.status, route.responseClasses) ||
         isGrpcFailure(x.grpcStatus);
-      series.ended(x.status, failed, driver.now - x.startedMs, x.request, driver.now);
-    }
+      const { now } = driver;
+      series.ended(x.status, failed, now - x.startedMs, x.request, now);
+      if (policy !== null) countPolicy(policy, x, now);
+    } else if (x.error !== null) countUnrouted(target, x, x.error, driver.now);
     const error = x.error === null ? null : HTTP_ERRORS[x.error.kind];
     if (error !== null) metrics.count(metrics.outboundErrors, { error });
   };
@@ -92,6 +97,21 @@ function countRequests(target: Target, o: OutboundOptions, inner: HttpService): 
     }
     return inner(x, reply);
   };
+}
+
+/** What the policy's route counts. What was answered here for an error is no status of the service. */
+function countPolicy(policy: OutboundRouteSeries, x: Exchange, nowMs: number): void {
+  const { error, answered, status, grpcStatus, request } = x;
+  const ms = nowMs - x.startedMs;
+  if (error === null) policy.ended(request, status, grpcStatus, "", ms, nowMs);
+  else policy.ended(request, answered ? status : 0, grpcStatus, streamError(error), ms, nowMs);
+}
+
+/** A request that failed while it waited for an endpoint is one of the route that it would have had. */
+function countUnrouted(target: Target, x: Exchange, { kind }: MeshError, nowMs: number): void {
+  if (x.request.isConnect || (kind !== "failfast" && kind !== "overload")) return;
+  const { policy } = matchRoute(target.routes, x.request) ?? { policy: null };
+  if (policy !== null) countPolicy(policy, x, nowMs);
 }
 
 function tunnels(tunnel: HttpService, inner: HttpService): HttpService {

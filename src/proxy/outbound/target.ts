@@ -6,7 +6,10 @@ import type { FilterChain } from "../../core/filter.ts";
 import { endpointKey } from "../../model/endpoint.ts";
 import { isFailure, type Route } from "../../model/route.ts";
 import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
-import { RouteSeries } from "../metrics/routes.ts";
+import type { BackendSeries } from "../metrics/backends.ts";
+import type { BalancerKind, BalancerSeries, UpdateOp } from "../metrics/balancers.ts";
+import type { OutboundRouteSeries } from "../metrics/outbound-routes.ts";
+import type { RouteSeries } from "../metrics/routes.ts";
 import { EndpointState, type ReachOptions } from "./endpoint.ts";
 import { KeyReader } from "./hash-key.ts";
 import { HashRing } from "./hash-ring.ts";
@@ -14,12 +17,18 @@ import { HashSeries } from "./hash-series.ts";
 import type { PendingCount } from "./peak-ewma.ts";
 import { RetryTokens } from "./retry-budget.ts";
 import { type SplitState, splitState } from "./split.ts";
+import { type SeriesOptions, TargetSeries } from "./target-series.ts";
 
 /** A route of the newest snapshot. */
 export interface RouteState {
   readonly route: Route;
   readonly chain: FilterChain;
   readonly series: RouteSeries;
+  /** Of its policy; null: a ServiceProfile decides. */
+  readonly policy: OutboundRouteSeries | null;
+  /** Of the target's only backend, where there is no split. */
+  readonly backend: BackendSeries | null;
+  readonly balancer: BalancerSeries;
   /** Null: to any endpoint of the target. */
   readonly split: SplitState | null;
 }
@@ -42,8 +51,6 @@ export class Target {
   keys: KeyReader | null = null;
   hashes: HashSeries | null = null;
   budget: RetryTokens | null = null;
-  /** No endpoint became ready in time: requests fail at once until one does. */
-  failfast = false;
   readonly waiting = new Set<Waiting>();
   /** Requests and tunnels in progress. */
   active = 0;
@@ -52,14 +59,79 @@ export class Target {
   /** What is pending at all endpoints of a backend; the empty name is the target's own. */
   readonly #pending = new Map<string, PendingCount>();
   readonly #end: () => void;
-  readonly #series = new Map<string, RouteSeries>();
+  readonly #series: TargetSeries;
+  readonly #updates = new Map<string | null, Record<UpdateOp, number>>();
+  #isFailfast = false;
 
-  constructor(watched: Watched<OutboundSnapshot>, reach: ReachOptions) {
+  constructor(
+    watched: Watched<OutboundSnapshot>,
+    reach: ReachOptions,
+    series: SeriesOptions = reach,
+  ) {
+    this.#series = new TargetSeries(series);
     this.watched = watched;
     this.reach = reach;
     this.lastUsedMs = reach.driver.now;
     this.#end = watched.subscribe((snapshot) => this.#update(snapshot));
     if (watched.value !== null) this.#update(watched.value);
+  }
+
+  /** No endpoint became ready in time: requests fail at once until one does. */
+  get failfast(): boolean {
+    return this.#isFailfast;
+  }
+
+  set failfast(isShut: boolean) {
+    this.#isFailfast = isShut;
+    this.#series.gate(isShut, this.reach.driver.now);
+  }
+
+  /** The balancer of connections to the target, for metrics. */
+  connections(kind: BalancerKind = "tcp"): BalancerSeries | null {
+    const { snapshot } = this;
+    if (snapshot === null) return null;
+    return this.#series.balancer(snapshot, kind, null, this.reach.driver.now);
+  }
+
+  /** A request or connection gave up waiting. */
+  gaveUp(kind: BalancerKind, ms: number): void {
+    const { snapshot } = this;
+    if (snapshot === null) return;
+    const backend = this.routes.at(-1)?.split?.backends[0]?.balancer;
+    const series = kind === "http" && backend !== undefined
+      ? backend
+      : this.#series.balancer(snapshot, kind, null, this.reach.driver.now);
+    series?.waited(ms);
+  }
+
+  /** Writes what is true of its balancers now, for who scrapes. */
+  observe(): void {
+    const { now } = this.reach.driver;
+    this.#series.observe((backend) => {
+      let ready = 0;
+      let all = 0;
+      for (const e of this.endpoints) {
+        if (backend !== null && e.endpoint.backend !== backend) continue;
+        all++;
+        if (!e.isEjected(now) && !e.isAway(now)) ready++;
+      }
+      const updates = this.#updatesOf(backend);
+      return { ready, pending: all - ready, waiting: this.waiting.size, updates };
+    });
+  }
+
+  #updatesOf(backend: string | null): Record<UpdateOp, number> {
+    let updates = this.#updates.get(backend);
+    if (updates === undefined) {
+      updates = { Reset: 0, Add: 0, Remove: 0, DoesNotExist: 0 };
+      this.#updates.set(backend, updates);
+    }
+    return updates;
+  }
+
+  #updated(op: UpdateOp, backend: string | undefined): void {
+    this.#updatesOf(null)[op]++;
+    if (backend !== undefined) this.#updatesOf(backend)[op]++;
   }
 
   /** Null: requests can be served. Else why not (yet), as the error they get when waiting ends. */
@@ -85,6 +157,7 @@ export class Target {
   /** Ends streams and idle connections; those in use finish. */
   release(): void {
     this.#end();
+    this.#series.observe(null);
     this.watched.release();
     for (const state of this.#byKey.values()) state.client.close();
   }
@@ -112,7 +185,7 @@ export class Target {
       snapshot.routes.flatMap(({ route }) => route.split?.backends ?? []).map((b) => b.authority),
     );
     const isSplitNew = named.size > 0 && (isHashNew || endpoints !== this.endpoints);
-    if (before?.routes !== snapshot.routes || isSplitNew) {
+    if (before?.routes !== snapshot.routes || isSplitNew || !sameNames(before, snapshot)) {
       const rings = new Map<string, HashRing | null>();
       for (const authority of hash === null ? [] : named) {
         rings.set(authority, this.#ringOf(authority));
@@ -122,10 +195,19 @@ export class Target {
       this.routes = snapshot.routes.map(({ route, chain }) => ({
         route,
         chain,
-        series: this.#routeSeries(snapshot.authority, route),
-        split: route.split === undefined || !isKnown
-          ? null
-          : splitState(route.split, this.endpoints, (authority) => rings.get(authority) ?? null),
+        series: this.#series.route(snapshot, route),
+        policy: this.#series.policy(snapshot, route),
+        backend: this.#series.backend(snapshot, route, null),
+        balancer: this.#series.balancer(snapshot, "http", null, this.reach.driver.now),
+        split: route.split === undefined || !isKnown ? null : splitState(
+          route.split,
+          this.endpoints,
+          (of) => ({
+            ring: rings.get(of.authority) ?? null,
+            series: this.#series.backend(snapshot, route, of),
+            balancer: this.#series.balancer(snapshot, "http", of, this.reach.driver.now),
+          }),
+        ),
       }));
     }
     if (this.endpoints.length > 0) this.failfast = false;
@@ -144,18 +226,6 @@ export class Target {
     let pending = this.#pending.get(backend);
     if (pending === undefined) this.#pending.set(backend, pending = { count: 0 });
     return pending;
-  }
-
-  #routeSeries(authority: string, route: Route): RouteSeries {
-    const labels: Record<string, string> = { direction: "outbound", dst: authority };
-    for (const [key, value] of Object.entries(route.labels)) labels[`rt_${key}`] = value;
-    const key = JSON.stringify(labels);
-    let series = this.#series.get(key);
-    if (series === undefined) {
-      series = new RouteSeries(this.reach.metrics, labels);
-      this.#series.set(key, series);
-    }
-    return series;
   }
 
   #updateEndpoints(snapshot: OutboundSnapshot, renew: boolean): void {
@@ -180,6 +250,7 @@ export class Target {
           this.#pendingOf(endpoint.backend ?? ""),
         );
         this.#byKey.set(key, state);
+        this.#updated("Add", endpoint.backend);
       }
       ready.push(state);
     }
@@ -187,9 +258,17 @@ export class Target {
       if (keep.has(key)) continue;
       state.client.close();
       this.#byKey.delete(key);
+      this.#updated("Remove", state.endpoint.backend);
     }
+    if (snapshot.endpoints?.exists === false) this.#updated("DoesNotExist", undefined);
     this.endpoints = ready;
   }
+}
+
+/** Whether metrics call it what they called it before. */
+function sameNames(a: OutboundSnapshot | null, b: OutboundSnapshot): boolean {
+  return a !== null && a.authority === b.authority &&
+    JSON.stringify([a.parent, a.backend]) === JSON.stringify([b.parent, b.backend]);
 }
 
 /** Whether connections to the old description are connections to the new one. */

@@ -46,7 +46,10 @@ export class Targets {
           `${MAX_TARGETS} destinations are in use, which is the limit`,
         );
       }
-      const target = new Target(this.#discovery.outbound(key), this.#reach);
+      const target = new Target(this.#discovery.outbound(key), this.#reach, {
+        metrics: this.#reach.metrics,
+        ...this.#options,
+      });
       stack = { target, service: outboundStack(target, this.#options), live: true };
       this.#byName.set(name, stack);
       if (this.#byName.size === 1) this.#plan();

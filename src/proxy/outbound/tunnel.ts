@@ -7,8 +7,9 @@ import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts"
 import { tunnelHead } from "../http/local-reply.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
-import { byteRoute } from "./byte-route.ts";
+import { queued } from "./balance.ts";
 import { type EndpointState, prefaceFor } from "./endpoint.ts";
+import { byteRoute } from "./byte-route.ts";
 import { pickLeastLoaded } from "./least-load.ts";
 import type { Target } from "./target.ts";
 
@@ -35,6 +36,7 @@ export function tunnel(target: Target, random: () => number): HttpService {
       );
       return NOTHING_MORE;
     }
+    queued(target.connections(), x);
     const client = new TunnelClient(driver, endpoint, x, reply);
     client.begin(driver.connect(endpoint.connect, client));
     return client;
