@@ -2,7 +2,7 @@
 // keep. Scrape rate.
 
 import type { FilterSeries } from "../core/filter.ts";
-import { type Family, formatLabels, type Sheet } from "../core/sheet.ts";
+import { type Exemplar, type Family, formatLabels, type Sheet } from "../core/sheet.ts";
 
 /** The two formats, by their content types. */
 export const FORMATS = {
@@ -37,6 +37,9 @@ export function exposition(
         family.bounds,
         labels,
         sheet.cells.subarray(cell, cell + width),
+        format === "openmetrics" && sheet.exemplars.size > 0
+          ? (bucket) => sheet.exemplars.get(cell + bucket)
+          : NO_EXEMPLARS,
       );
     }
   }
@@ -58,6 +61,14 @@ export function exposition(
   }
   lines.push("# EOF", "");
   return lines.join("\n");
+}
+
+/** The text format has none. */
+const NO_EXEMPLARS = (): undefined => undefined;
+
+/** OpenMetrics 1.0, «Exemplars»: labels, value, seconds since the epoch. */
+function exampleText({ traceId, value, wallMs }: Exemplar): string {
+  return ` # {trace_id="${traceId}"} ${value} ${wallMs / 1000}`;
 }
 
 type Named = Pick<Family, "name" | "help" | "type">;
@@ -84,6 +95,7 @@ function series(
   bounds: readonly number[],
   labels: string,
   values: ArrayLike<number>,
+  exemplarOf: (bucket: number) => Exemplar | undefined = NO_EXEMPLARS,
 ): void {
   const braces = labels === "" ? "" : `{${labels}}`;
   if (type !== "histogram") {
@@ -95,7 +107,9 @@ function series(
   for (let i = 0; i <= bounds.length; i++) {
     total += values[i] ?? 0;
     const le = i === bounds.length ? "+Inf" : String(bounds[i]);
-    lines.push(`${name}_bucket{${labels}${join}le="${le}"} ${total}`);
+    const exemplar = exemplarOf(i);
+    const example = exemplar === undefined ? "" : exampleText(exemplar);
+    lines.push(`${name}_bucket{${labels}${join}le="${le}"} ${total}${example}`);
   }
   lines.push(
     `${name}_sum${braces} ${values[bounds.length + 1] ?? 0}`,

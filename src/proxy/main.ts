@@ -10,7 +10,7 @@ import type { Watch } from "../core/watch.ts";
 import { readCarriedModule } from "../runtime/carried-modules.ts";
 import { readEnv } from "../runtime/env.ts";
 import { readBounded } from "../runtime/files.ts";
-import { createGrpcClient } from "../runtime/grpc-client.ts";
+import { createGrpcClient, type GrpcClient } from "../runtime/grpc-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
 import { trustOnly } from "../runtime/mesh-tls.ts";
 import { moduleDir } from "../runtime/module-cache.ts";
@@ -23,6 +23,7 @@ import {
 } from "../runtime/process.ts";
 import { originalDstMissing } from "../runtime/original-dst.ts";
 import { openSecrets } from "../runtime/secrets.ts";
+import { tlsInfo } from "../runtime/tls-info.ts";
 import { availableCpus } from "../runtime/workers.ts";
 import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
 import { readPublicKeys, signatureCheck } from "../../wasm/host/signature.ts";
@@ -34,6 +35,7 @@ import { withoutEffect } from "./config/no-effect.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
 import { STANDARD_FILTERS, type StandardModules } from "./discovery/standard-filters.ts";
+import { type ControlTarget, countedTransport } from "./metrics/control.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
 import type { Serving } from "./serving.ts";
 import { createThread, type ThreadOptions } from "./thread.ts";
@@ -83,6 +85,8 @@ export async function runProxy(
   const destinationClient = createGrpcClient(config.destination.svc, () => mesh.client());
   const policyClient = createGrpcClient(config.policy.svc, () => mesh.client());
   const clients = [identityClient, destinationClient, policyClient];
+  const counted = ({ transport }: GrpcClient, target: ControlTarget) =>
+    countedTransport(transport, target, thread.metrics, clock);
   const signatures = await filterKeys(config.filterKeys, log, () => {
     thread.metrics.count(thread.metrics.filterKeysRefused, {});
   }).catch((e: unknown) => {
@@ -91,7 +95,7 @@ export async function runProxy(
   const keeper = keepCredentials({
     identity,
     secrets,
-    transport: identityClient.transport,
+    transport: counted(identityClient, identity.svc),
     clock,
     random: Math.random,
     log: log.with("identity"),
@@ -103,8 +107,8 @@ export async function runProxy(
   });
   const discovery = createMeshDiscovery({
     config,
-    destination: destinationClient.transport,
-    policy: policyClient.transport,
+    destination: counted(destinationClient, config.destination.svc),
+    policy: counted(policyClient, config.policy.svc),
     engine: serving.engine,
     signatures,
     standard: await standardModules(log),
@@ -122,7 +126,12 @@ export async function runProxy(
     config.admin.listen,
     createProxyAdmin({
       pod: podName(config.destination.context),
-      processMetrics: new ProcessMetrics(thread.metrics.sheet, startedMs, () => keeper.stats()),
+      processMetrics: new ProcessMetrics(
+        thread.metrics.sheet,
+        startedMs,
+        () => keeper.stats(),
+        tlsInfo(),
+      ),
       report: () => serving.report(),
       ready: () => ready && !serving.isDraining,
       filterStatus: () => discovery.filterStatus(),

@@ -18,14 +18,24 @@ export class ProcessMetrics {
   readonly #startedMs: number;
   readonly #credentials: (() => CredentialStats) | null;
 
-  /** `wallMs`: when the process began; `credentials` null: it has none. */
-  constructor(sheet: Sheet, wallMs: number, credentials: (() => CredentialStats) | null) {
+  /** `wallMs`: when the process began; `credentials` null: it has none; `tls`: where there is any. */
+  constructor(
+    sheet: Sheet,
+    wallMs: number,
+    credentials: (() => CredentialStats) | null,
+    tls: { readonly library: string; readonly suites: string } | null = null,
+  ) {
     this.#sheet = sheet;
     this.#startedMs = wallMs;
     this.#credentials = credentials;
     this.#set("process_start_time_seconds", START, Math.floor(wallMs / 1000));
     const info = sheet.family("proxy_build_info", "gauge", "The proxy that runs");
-    sheet.set(sheet.cell(info, { vendor: "tulle", version: VERSION, profile: "release" }), 1);
+    // As Linkerd's; when and from what it was built is not known to a package.
+    const labels = { date: "", git_sha: "", profile: "release", vendor: "tulle", version: VERSION };
+    sheet.set(sheet.cell(info, labels), 1);
+    if (tls === null) return;
+    const tlsInfo = sheet.family("tls_info", "gauge", "The TLS that the proxy has");
+    sheet.set(sheet.cell(tlsInfo, { tls_library: tls.library, tls_suites: tls.suites }), 1);
   }
 
   /** Writes what is true at `wallMs`. */

@@ -96,7 +96,7 @@ test("/metrics tells of the process, the build and the certificate", async () =>
       "process_clock_time_seconds 1060.5",
       "process_resident_memory_bytes 52428800",
       "process_cpu_seconds_total 1.5",
-      `proxy_build_info{vendor="tulle",version="${VERSION}",profile="release"} 1`,
+      `proxy_build_info{date="",git_sha="",profile="release",vendor="tulle",version="${VERSION}"} 1`,
       "control_identity_cert_expiration_timestamp_seconds 90000",
       "control_identity_cert_refresh_timestamp_seconds 2000",
       'control_identity_cert_refreshes_total{result="success"} 3',
@@ -120,6 +120,19 @@ test("/metrics is OpenMetrics where a scraper asks for it: names of counters wit
   assert.match(text, "# TYPE inbound_http_errors counter\n");
   assert.match(text, 'inbound_http_errors_total{error="x"} 1\n');
   assert.match(text, '# TYPE filter_denied counter\nfilter_denied_total{filter="guard"} 3\n');
+});
+
+test("exemplars are in OpenMetrics only", async () => {
+  const { metrics, ask } = admin();
+  const { sheet, latency } = metrics;
+  const cell = sheet.cell(latency, { direction: "inbound" });
+  const bucket = sheet.observe(latency, cell, 7);
+  sheet.exemplify(cell, bucket, { traceId: "ab".repeat(16), value: 7, wallMs: 1500 });
+  const accept = "application/openmetrics-text";
+  const shown = await (await ask("/metrics", { headers: { accept } })).text();
+  const at = 'response_latency_ms_bucket{direction="inbound",le="10"} 1';
+  assert.match(shown, `${at} # {trace_id="${"ab".repeat(16)}"} 7 1.5\n`);
+  assert.match(await (await ask("/metrics")).text(), `${at}\n`);
 });
 
 test("/env.json shows what the proxy may read, all or by name", async () => {

@@ -315,13 +315,11 @@ class Attempts implements Reply {
     if (this.#state === WAITING || this.#state === SWALLOWING) this.#countRetry(why);
   }
 
-  /** A retry that filters wanted: made, or not for a reason. */
   #countRetry(skipped: string): void {
     this.#route?.series.retry(skipped);
     this.#route?.policy?.retry(skipped === "" ? "requests" : "overflow");
   }
 
-  /** The attempt is over for its backend. Idempotent until the next one. */
   #settle(error: StreamError): void {
     settle(this.#x, this.#status, error, this.#driver.now);
   }
