@@ -46,17 +46,22 @@ test("a stream is a request when it begins and a response when it has ended", as
   assert.match(lines("control_response_latency_ms_sum").join(), / 30$/);
 });
 
-test("a stream that fails, and one that is left, end once", async () => {
+test("a stream that fails, and one that is cancelled, end once", async () => {
   const { client, lines } = setUp();
   try {
     for await (const _ of client.get({ path: "bad" })) assert.unreachable();
   } catch (e) {
     assert.is(ConnectError.from(e).code, Code.NotFound);
   }
-  for await (const _ of client.get({ path: "good" })) break;
+  const leave = new AbortController();
+  try {
+    for await (const _ of client.get({ path: "good" }, { signal: leave.signal })) leave.abort();
+  } catch (e) {
+    assert.is(ConnectError.from(e).code, Code.Canceled);
+  }
   assert.equal(
     lines("control_response_total").map((l) => /grpc_status="(\d+)".* (\d+)$/.exec(l)?.slice(1)),
-    [["5", "1"], ["0", "1"]],
+    [["5", "1"], ["1", "1"]],
   );
 });
 
