@@ -30,7 +30,7 @@ export class AwaitHello implements Served {
     this.#driver = driver;
     this.#waitMs = waitMs;
     this.#serve = serve;
-    this.#timer = createTimer(() => this.#go({ kind: "not-tls" }));
+    this.#timer = createTimer(() => this.#tooLate());
   }
 
   opened(ch: Chan): void {
@@ -48,12 +48,19 @@ export class AwaitHello implements Served {
   writable(): void {}
 
   ended(): void {
-    this.#go({ kind: "not-tls" });
+    this.#tooLate();
   }
 
   closed(_ch: Chan, _why: ChanError | null): void {
     this.#driver.timers.cancel(this.#timer);
     this.#tellGone();
+  }
+
+  /** Outside of `feed`, the driver is asked to give the next core what it kept. */
+  #tooLate(): void {
+    this.#go({ kind: "not-tls" });
+    this.#driver.pause(this.#ch);
+    this.#driver.resume(this.#ch);
   }
 
   #go(hello: Hello): void {
