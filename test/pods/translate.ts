@@ -10,6 +10,8 @@ import { namespaceOf } from "./objects.ts";
 
 /** Where a pod runs, and what its volumes are made of. */
 export interface PodPlace {
+  /** Unlike the pod's own, unique on this machine. */
+  readonly podmanName: string;
   readonly ips: readonly string[];
   readonly nodeName: string;
   readonly nameserver: string;
@@ -35,7 +37,7 @@ export async function translate(pod: Pod, place: PodPlace): Promise<string> {
   return JSON.stringify({
     apiVersion: "v1",
     kind: "Pod",
-    metadata: { name: metadata.name, labels: metadata.labels },
+    metadata: { name: place.podmanName, labels: metadata.labels },
     spec: {
       restartPolicy: "Never",
       hostname: metadata.name,
