@@ -63,6 +63,10 @@ export class Exchange {
   readonly request = new RequestHead();
   /** The driver's clock when the head was read. */
   startedMs = 0;
+  /** When the response's head went to the client, where that is measured; 0: it did not. */
+  respondedMs = 0;
+  /** What its content-length says; -1: nothing. */
+  responseBytes = -1;
   /** When its body ended, for who measures it; 0: it has not. */
   requestEndedMs = 0;
   /** When the route's time-out ends it; Infinity: never. */
@@ -141,6 +145,8 @@ export class Exchange {
   /** Begins the next request on the connection. */
   begin(nowMs: number): void {
     this.startedMs = nowMs;
+    this.respondedMs = 0;
+    this.responseBytes = -1;
     this.requestEndedMs = 0;
     this.deadlineMs = Infinity;
     this.attempt = 0;

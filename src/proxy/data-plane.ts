@@ -6,6 +6,7 @@ import { backoffOf, type DirectionConfig, type ProxyConfig } from "./config.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
+import { AccessLog } from "./inbound/access-log.ts";
 import { Gateway } from "./inbound/gateway.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { retainSeries } from "./metrics/retain.ts";
@@ -81,6 +82,10 @@ export function createDataPlane(
     tellMesh: (conn) => conn.tls !== null,
     http2: inbound.http2,
   });
+  const { wall } = metrics;
+  const accessLog = config.accessLog === null
+    ? null
+    : new AccessLog({ format: config.accessLog, driver, metrics, wall, write: thread.writeLines });
   const local = new Inbound({
     ...reach(inbound.connectTimeoutMs, inbound),
     discovery,
@@ -88,6 +93,7 @@ export function createDataPlane(
     tap,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
     authorityLabels: inbound.authorityLabels,
+    accessLog,
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
@@ -163,6 +169,7 @@ export function createDataPlane(
     },
     release() {
       endRetention();
+      accessLog?.flush();
       targets.release();
       local.release();
     },

@@ -149,6 +149,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Worker threads that ended and were started again",
   );
+  readonly accessLogDropped = this.#family(
+    "access_log_dropped_total",
+    "counter",
+    "Lines of the access log that could not be written in time",
+  );
   readonly seriesRefused = this.#family(
     "metrics_series_overflow_total",
     "counter",

@@ -49,6 +49,8 @@ export interface PlaneThread {
   readonly draining: Draining;
   readonly log: Logger;
   readonly listen: Listen;
+  /** Takes whole lines for standard error; false: there is no room, and they are lost. */
+  writeLines(text: string): boolean;
 }
 
 /** Options of accepted HTTP connections. */

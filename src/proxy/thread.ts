@@ -9,7 +9,7 @@ import { createTimer } from "../core/timers.ts";
 import { MeshTls } from "../runtime/mesh-tls.ts";
 import { NetDriver } from "../runtime/net-driver.ts";
 import { listen, type OriginalOf } from "../runtime/net-listener.ts";
-import { SYSTEM_CLOCK } from "../runtime/process.ts";
+import { SYSTEM_CLOCK, writeErrorLines } from "../runtime/process.ts";
 import { clockCost } from "../../wasm/host/budget.ts";
 import { createEngine, type EngineOptions } from "../../wasm/host/engine.ts";
 import { ProxyMetrics } from "./metrics.ts";
@@ -46,6 +46,7 @@ export function createThread(log: Logger, o: ThreadOptions = {}): Thread {
     metrics: new ProxyMetrics(o.sheet, SYSTEM_CLOCK.wall),
     draining: new Draining(),
     log,
+    writeLines: writeErrorLines,
     listen: ({ meshTls, ...rest }) =>
       listen(driver, {
         ...rest,

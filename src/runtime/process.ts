@@ -44,6 +44,16 @@ export function writeErrorLine(line: string): void {
   process.stderr.write(line + "\n");
 }
 
+/** What may wait for whoever reads standard error. */
+const MAX_WAITING_BYTES = 1024 * 1024;
+
+/** Writes lines that are whole already; false: too much waits for a slow reader, and they are lost. */
+export function writeErrorLines(text: string): boolean {
+  if (process.stderr.writableLength > MAX_WAITING_BYTES) return false;
+  process.stderr.write(text);
+  return true;
+}
+
 /** Leaves with a status. */
 export function exit(status: number): never {
   process.exit(status);

@@ -15,7 +15,6 @@ const H2_BUFFERS = "flow control has fixed windows, and what is sent is bounded 
 
 /** What is set without effect, and why. */
 export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>([
-  ["LINKERD2_PROXY_ACCESS_LOG", NOT_YET],
   ["LINKERD2_PROXY_DNS_MAX_TTL", DNS],
   ["LINKERD2_PROXY_DNS_MIN_TTL", DNS],
   ["LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
@@ -23,16 +22,13 @@ export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>(
   ["LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES", NOT_YET],
   ["LINKERD2_PROXY_INBOUND_HTTP_FAILFAST_TIMEOUT", NO_QUEUE],
   ["LINKERD2_PROXY_INBOUND_HTTP_QUEUE_CAPACITY", NO_QUEUE],
-  ["LINKERD2_PROXY_INBOUND_METRICS_AUTHORITY_LABELS", NOT_YET],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_IDENTITY", POLICY],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_TLS", POLICY],
   ["LINKERD2_PROXY_INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", H2_BUFFERS],
   ["LINKERD2_PROXY_INBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE", H2_BUFFERS],
   ["LINKERD2_PROXY_INGRESS_MODE", NOT_YET],
-  ["LINKERD2_PROXY_METRICS_RETAIN_IDLE", "series stay while the process runs, up to a bound"],
   ["LINKERD2_PROXY_OUTBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_OUTBOUND_CONNECT_USER_TIMEOUT", USER_TIMEOUT],
-  ["LINKERD2_PROXY_OUTBOUND_METRICS_HOSTNAME_LABELS", NOT_YET],
   ["LINKERD2_PROXY_OUTBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", H2_BUFFERS],
   ["LINKERD2_PROXY_OUTBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE", H2_BUFFERS],
   ["LINKERD2_PROXY_OUTBOUND_TCP_FAILFAST_TIMEOUT", AS_REQUESTS],
@@ -47,7 +43,7 @@ export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>(
 ]);
 
 /**
- * One line for each variable that is set without effect. The three that every injector sets are left
+ * One line for each variable that is set without effect. The two that every injector sets are left
  * out: nobody chose them.
  */
 export function withoutEffect(env: ReadonlyMap<string, string>): readonly string[] {
@@ -61,5 +57,4 @@ export function withoutEffect(env: ReadonlyMap<string, string>): readonly string
 const BY_EVERY_INJECTOR: ReadonlySet<EnvName> = new Set<EnvName>([
   "LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT",
   "LINKERD2_PROXY_OUTBOUND_CONNECT_USER_TIMEOUT",
-  "LINKERD2_PROXY_OUTBOUND_METRICS_HOSTNAME_LABELS",
 ]);

@@ -90,6 +90,11 @@ export class Measured implements Reply {
 
   head(head: ResponseHead): void {
     this.#tunnel = head.tunnel;
+    const x = this.#x;
+    if (x !== null) {
+      x.respondedMs = this.#now();
+      x.responseBytes = Math.max(-1, head.bodyLength);
+    }
     this.#outer?.head(head);
   }
 

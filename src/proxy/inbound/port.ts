@@ -20,6 +20,7 @@ import { ConnectionSeries } from "../metrics/connections.ts";
 import { RequestSeries } from "../metrics/requests.ts";
 import { AuthzSeries } from "../metrics/authz.ts";
 import { InboundRouteSeries } from "../metrics/inbound-routes.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Measured } from "./measure.ts";
 import type { TapHub } from "../tap/hub.ts";
 
@@ -45,6 +46,8 @@ export interface InboundOptions {
   readonly callouts?: Callouts;
   /** Whoever observes requests. */
   readonly tap?: TapHub;
+  /** Where each request is written down. */
+  readonly accessLog?: AccessLog | null;
   /** Whether `authority` is a label of what clients ask; they choose it. */
   readonly authorityLabels?: boolean;
 }

@@ -67,10 +67,11 @@ function originalProtocol(conn: ConnInfo, inner: HttpService): HttpService {
 }
 
 function countRequests(standing: Standing, inner: HttpService): HttpService {
-  const { driver, metrics, maxInFlight, inFlight } = standing.port.options;
+  const { driver, metrics, maxInFlight, inFlight, accessLog = null } = standing.port.options;
   const ended = (x: Exchange) => {
     inFlight.count--;
     endFilters(x, driver.now);
+    if (accessLog !== null) accessLog.ended(x);
     if (x.route !== null) {
       const route = x.route as RouteSnapshot;
       const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses) ||
