@@ -7,7 +7,7 @@ import { create } from "@bufbuild/protobuf";
 import { Destination, UpdateSchema } from "../../../src/api/gen/destination_pb.ts";
 import { exposition } from "../../../src/proxy/exposition.ts";
 import { ProxyMetrics } from "../../../src/proxy/metrics.ts";
-import { countedTransport } from "../../../src/proxy/metrics/control.ts";
+import { countedTransport } from "../../../src/proxy/discovery/counted-transport.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 const TARGET = { host: "destination.linkerd", port: 8086, identity: "destination.sa" };
