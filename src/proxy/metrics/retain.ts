@@ -33,14 +33,11 @@ export function retainSeries(
       bound: MAX_SERIES,
     });
   };
-  let over = 0;
+  // Made first, so that there is room for it.
+  const refused = sheet.cell(metrics.seriesRefused, {});
   const timer = createTimer(() => {
     sheet.sweep(driver.now, retainIdleMs);
-    if (sheet.overflows > over) {
-      const { seriesRefused } = metrics;
-      sheet.add(sheet.cell(seriesRefused, {}), sheet.overflows - over);
-      over = sheet.overflows;
-    }
+    sheet.set(refused, sheet.overflows);
     driver.timers.arm(timer, driver.now + everyMs);
   });
   driver.timers.arm(timer, driver.now + everyMs);
