@@ -49,7 +49,9 @@ async function startServers({ server }: MeshedPods, dir: string): Promise<void> 
 }
 
 const folder = MISSING === null ? await ownFolder() : "";
-test.after(() => rm(folder, { recursive: true, force: true }));
+test.after(async () => {
+  if (folder !== "") await rm(folder, { recursive: true, force: true });
+});
 
 testUnless(
   MISSING,
