@@ -71,6 +71,12 @@ export async function run(
 
 const ENV = { PATH: "/usr/bin:/bin:/usr/sbin:/sbin", LC_ALL: "C", TZ: "UTC", HOME: "/nonexistent" };
 
+/** Servers that run: none outlives this process, whatever ends it in its own time. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** A running server. */
 export interface Server {
   /** A folder that is the server's. */
@@ -104,6 +110,8 @@ export async function startServer(
     env: ENV,
     stdio: ["ignore", "pipe", "pipe"],
   });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   let said = "";
   const say = (bytes: Uint8Array) => said = (said + new TextDecoder().decode(bytes)).slice(-4000);
   child.stdout.on("data", say);
