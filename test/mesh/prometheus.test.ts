@@ -3,7 +3,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -80,6 +80,17 @@ testUnless(
     }
   },
 );
+
+testUnless(missing, test, "docs/METRICS.md names every family that proxies export", async () => {
+  await traffic();
+  const docs = await readFile(new URL("../../docs/METRICS.md", import.meta.url), "utf8");
+  for (const one of PODS) {
+    const names = (await scrape(one, "text/plain")).matchAll(/^# TYPE (\S+) /gm);
+    for (const [, name = ""] of names) {
+      assert.ok(docs.includes(`\`${name}\``), name);
+    }
+  }
+});
 
 /** A Prometheus that scrapes the proxies as viz does: the target's labels are those of the pod. */
 async function withPrometheus(use: (api: Api) => Promise<void>): Promise<void> {
