@@ -13,6 +13,7 @@ const PROGRAMS = {
   "linkerd2-network-validator": [CLI, "network-validator"],
   "linkerd2-cni-install": [CLI, "cni-install"],
   "linkerd-cni": [CLI, "cni"],
+  "linkerd-cni-repair-controller": [CLI, "cni-repair"],
   "linkerd-await": [CLI, "await"],
   "tulle": [CLI],
   "tulle-control": ["/app/dist/control.js"],

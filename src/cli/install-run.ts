@@ -146,15 +146,9 @@ export async function prune(flags: Flags, terminal: Terminal): Promise<number> {
 /** The CNI plugin. */
 export async function installCni(flags: Flags, terminal: Terminal): Promise<number> {
   const { values } = await chooseValues(flags);
-  terminal.err(NO_CNI);
   write(flags, terminal, cniObjects(values));
   return 0;
 }
-
-/** Said wherever manifests name the plugin, so that nobody learns it from pods that do not start. */
-const NO_CNI =
-  "Warning: this version has no CNI plugin yet; its DaemonSet does not start, and pods " +
-  "of cniEnabled=true wait for rules that nobody writes";
 
 async function print(
   flags: Flags,
@@ -169,7 +163,6 @@ async function print(
   // only here: it takes longer to load than all the rest
   const { sha256Text, withCertificates } = await import("./install-certificates.ts");
   const values = await withCertificates(chosen, Date.now());
-  if (values.cniEnabled) terminal.err(NO_CNI);
   const input: InstallInput = {
     values,
     anchorsSha256: sha256Text(values.identityTrustAnchorsPEM),

@@ -94,10 +94,14 @@ export const pruneCommand: Command = {
 /** The CNI plugin. */
 export const installCniCommand: Command = {
   name: "install-cni",
-  summary: "Print the manifests of the CNI plugin, which this version does not bring yet",
+  summary: "Print the manifests of the CNI plugin",
   usage: "[--set KEY=VALUE …] [-f FILE]",
   flags: VALUE_FLAGS,
-  notes: ["Install the control plane with --set cniEnabled=true then."],
+  notes: [
+    "Example: tulle install-cni | kubectl apply -f -",
+    "Then install the control plane with --set cniEnabled=true: its pods and all that are injected\n" +
+    "from then on need no NET_ADMIN.",
+  ],
   run: async (flags, terminal) =>
     await (await import("./install-run.ts")).installCni(flags, terminal),
 };

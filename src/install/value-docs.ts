@@ -142,6 +142,10 @@ export const VALUE_DOCS: Readonly<Record<string, ValueDoc>> = {
   "cni.logLevel": doc("Log level of the plugin"),
   "cni.useWaitFlag": doc("iptables waits for its lock"),
   "cni.priorityClassName": doc("Priority of the plugin's pods"),
+  "cni.image": doc("The image with the plugin's executable"),
+  "cni.onExit": doc("What a stopped installer does with the host's files", ["remove", "keep"]),
+  "cni.privileged": doc("The installer is privileged, for hosts whose folders SELinux guards"),
+  "cni.repairController.enabled": doc("Delete pods that started before the plugin"),
 };
 
 /** Names that mean the same value, as Linkerd's chart has them. */

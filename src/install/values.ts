@@ -62,6 +62,11 @@ export interface Values extends InjectorValues {
     readonly logLevel: string;
     readonly useWaitFlag: boolean;
     readonly priorityClassName: string;
+    readonly image: ImageValues;
+    /** `remove` or `keep`: what a stopped installer does with the host's files. */
+    readonly onExit: string;
+    readonly privileged: boolean;
+    readonly repairController: { readonly enabled: boolean };
   };
 }
 
@@ -113,6 +118,10 @@ export const DEFAULT_VALUES: Values = {
     logLevel: "info",
     useWaitFlag: false,
     priorityClassName: "",
+    image: { name: `${IMAGE}-cni`, version: VERSION, pullPolicy: "IfNotPresent" },
+    onExit: "remove",
+    privileged: false,
+    repairController: { enabled: true },
   },
 };
 

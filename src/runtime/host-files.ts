@@ -39,7 +39,10 @@ export function hostFiles() {
             await file.close();
           }
           await chmod(temporary, bits);
-          if (before !== null) await chown(temporary, before.uid, before.gid);
+          const made = await stat(temporary);
+          if (before !== null && (made.uid !== before.uid || made.gid !== before.gid)) {
+            await chown(temporary, before.uid, before.gid);
+          }
         });
       });
     },

@@ -200,7 +200,7 @@ test("prune names what this version would not install", async () => {
 
 test("install-cni and install --crds print what they are asked for", async () => {
   const printed = await tulle("install-cni", "--set", "proxyInit.mode=legacy");
-  assert.match(printed.error, "this version has no CNI plugin yet");
+  assert.is(printed.error, "");
   const cni = objects(printed.text);
   assert.ok(cni.some((o) => o.kind === "DaemonSet"));
   const config = cni.find((o) => o.kind === "ConfigMap")!.data!.cni_network_config!;
