@@ -278,8 +278,6 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
  * reason says which.
  */
 export const LONG_FILES: Readonly<Record<string, string>> = {
-  "src/proxy/http2/session.ts":
-    "one connection's state: what each frame may do depends on what all others did",
   "src/runtime/net-driver.ts":
     "the driver's whole contract: every call of the seam and every event of a socket change one state",
 };

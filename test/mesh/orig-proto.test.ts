@@ -177,7 +177,7 @@ test("HTTP/1.0, keep-alive, HEAD and bodies of all framings come through as they
   assert.is(t.connections(), 1);
 });
 
-test("an upgrade takes an HTTP/1 connection of its own and becomes a tunnel", async () => {
+test("an upgrade becomes a tunnel on the connection that requests use", async () => {
   await using t = await mesh((response) => response.end("ok"));
   await t.get();
   const socket = net.connect({ host: "127.0.0.1", port: t.port, allowHalfOpen: true });
@@ -194,7 +194,7 @@ test("an upgrade takes an HTTP/1 connection of its own and becomes a tunnel", as
   socket.end();
   await ended;
   assert.is((await t.get()).status, 200);
-  assert.is(t.connections(), 2, "one of HTTP/2, one for the tunnel");
+  assert.is(t.connections(), 1);
 });
 
 test("what fails behind the other proxy is an answer of HTTP/1, never a broken connection", async () => {
@@ -205,7 +205,11 @@ test("what fails behind the other proxy is an answer of HTTP/1, never a broken c
   const gone = await t.get({ path: "/gone", method: "POST" }, "x");
   assert.is(gone.status, 502);
   assert.is((await t.get()).status, 200);
-  assert.is(t.connections(), 1, "the failure of one request is not that of the others");
+  assert.is(
+    t.connections(),
+    2,
+    "which ends the connection between the proxies in order, as Linkerd's",
+  );
 });
 
 test("a response that is cut short is not taken for a whole one", async () => {
@@ -236,7 +240,7 @@ test("a client of HTTP/2 and one of HTTP/1 use the same connection, each as itse
     session.close();
   }
   assert.is((await t.get()).status, 200);
-  assert.is(t.connections(), 1);
+  assert.is(t.connections(), 2, "one more after the failure");
   assert.is(t.seen.length, 1, "nobody but a proxy says what a request was");
 });
 

@@ -8,9 +8,10 @@ import type { RequestHead } from "../../core/head.ts";
 import { EndpointClient, type LoadListener } from "../http1/endpoint-client.ts";
 import { Http2EndpointClient } from "../http2/endpoint-client.ts";
 import type { ProxyMetrics } from "../metrics.ts";
-import { mayUpgrade } from "../http2/orig-proto.ts";
+import { mayExtend } from "../http2/extended-connect.ts";
 import { boundsFamily } from "../http2/settings.ts";
-import type { SessionOptions } from "../http2/session.ts";
+import type { SessionOptions } from "../http2/session-options.ts";
+import { UpgradeWait } from "./upgrade-wait.ts";
 
 /**
  * What is spoken to an address. `same`: what the client speaks. `mesh`: HTTP/2, which also carries
@@ -96,7 +97,9 @@ export class EndpointClients {
 
   /** Sends a request to the address. */
   dispatch(x: Exchange, reply: Reply): Sink {
-    const isHttp2 = this.#isHttp2(x.request);
+    const { request } = x;
+    if (request.upgrade && this.#protocol !== "http2") return this.#upgrade(x, reply);
+    const isHttp2 = this.#isHttp2(request);
     return isHttp2 ? this.http2.dispatch(x, reply) : this.http1.dispatch(x, reply);
   }
 
@@ -110,8 +113,25 @@ export class EndpointClients {
       case "same":
         return head.major === 2;
       case "mesh":
-        return head.major === 2 || mayUpgrade(head);
+        return true;
     }
+  }
+
+  /**
+   * What may become a tunnel goes over HTTP/2 where that can say so and the peer takes it, else over a
+   * connection of HTTP/1 of its own. An address that speaks HTTP/2 only ignores the wish.
+   */
+  #upgrade(x: Exchange, reply: Reply): Sink {
+    const { request } = x;
+    const may = this.#protocol === "mesh" || (this.#protocol === "same" && request.major === 2);
+    const { http1, http2 } = this;
+    if (!may || http2.extends === false || !mayExtend(request)) return http1.dispatch(x, reply);
+    if (http2.extends === true) return http2.dispatch(x, reply);
+    const wait = new UpgradeWait();
+    http2.learn(() =>
+      wait.go(() => http2.extends === true ? http2.dispatch(x, reply) : http1.dispatch(x, reply))
+    );
+    return wait;
   }
 
   /** The address left its set: idle connections end, busy ones finish. */

@@ -46,7 +46,8 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     if (head.pathFrom === head.targetTo || src[base + head.pathFrom] === 63) buf[at++] = 47;
     at = copy(src, base + head.pathFrom, base + head.targetTo, buf, at);
   }
-  const isOld = head.major === 1 && head.minor === 0;
+  // A body of no known length needs chunks, which HTTP/1.0 has not: another proxy may send both.
+  const isOld = head.major === 1 && head.minor === 0 && head.bodyLength !== CHUNKED;
   at = writeLatin1(isOld ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n", buf, at);
   // HTTP/1.0 may have none.
   if (!isOld || head.newAuthority !== null || head.authorityTo > head.authorityFrom) {

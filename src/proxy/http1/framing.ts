@@ -169,8 +169,13 @@ export function finishRequest(head: RequestHead): number | null {
   // HTTP/1.0 has no CONNECT.
   if (head.isConnect && (head.bodyLength !== 0 || head.minor === 0)) return MALFORMED;
   finishConnection(head);
-  head.upgrade = seen.upgrade && upgradeAsked;
+  head.upgrade = seen.upgrade && upgradeAsked && head.minor === 1 && !asksHttp2(head);
   return null;
+}
+
+/** HTTP/2 within HTTP/1 would pass requests by all that decides on them: the wish is not passed on. */
+export function asksHttp2(head: Head): boolean {
+  return upgradeField(head).toLowerCase().split(",").some((token) => /^\s*h2c?\s*$/.test(token));
 }
 
 function isHttpScheme(head: RequestHead, colon: number): boolean {

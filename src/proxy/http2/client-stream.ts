@@ -9,7 +9,9 @@ import { ResponseHead } from "../../core/head.ts";
 import { grpcStatusOf, isGrpcFailure } from "../http/grpc.ts";
 import type { ExchangeOutcome } from "../http1/client.ts";
 import { CHUNKED } from "../http1/codes.ts";
+import { upgradeField } from "../http1/framing.ts";
 import type { Http2Client } from "./client.ts";
+import { mayExtend, restoreRefusal, switched } from "./extended-connect.ts";
 import { CANCEL, ERROR_NAMES, NO_ERROR, PROTOCOL_ERROR } from "./frames.ts";
 import type { FieldSink } from "./hpack.ts";
 import { headReader } from "./read-heads.ts";
@@ -47,6 +49,8 @@ export class ClientStream extends Http2Stream implements Sink {
   readonly #owner: StreamOwner;
   readonly #head = new ResponseHead();
   #x: Exchange | null = null;
+  /** It goes out only where the peer's SETTINGS are in, which say how. */
+  isUpgrade = false;
   #reply: Reply | null = null;
   /** The connection that has it; null: it waits for one. */
   #client: Http2Client | null = null;
@@ -62,6 +66,10 @@ export class ClientStream extends Http2Stream implements Sink {
   /** The sender was told to wait. */
   #stalled = false;
   #requestEnded = false;
+  /** It went out as extended CONNECT (RFC 8441): a 2xx opens a tunnel. */
+  #extended = false;
+  /** Both directions carry raw bytes. */
+  #tunnel = false;
   /** Trailers follow what is pending. */
   #trailersWait = false;
   /** Goes out again once its old stream is forgotten. */
@@ -85,6 +93,7 @@ export class ClientStream extends Http2Stream implements Sink {
   begin(x: Exchange, reply: Reply): void {
     this.#x = x;
     this.#reply = reply;
+    this.isUpgrade = x.request.upgrade;
     this.#client = null;
     this.#sentMs = this.#driver.now;
     this.#replays = 0;
@@ -93,6 +102,8 @@ export class ClientStream extends Http2Stream implements Sink {
     this.headed =
       this.#stalled =
       this.#requestEnded =
+      this.#extended =
+      this.#tunnel =
       this.#again =
       this.#isComplete =
         false;
@@ -109,9 +120,11 @@ export class ClientStream extends Http2Stream implements Sink {
     this.#client = client;
     this.#onUsed = client.used > 1;
     this.#trailersWait = false;
-    this.#left = request.bodyLength === CHUNKED ? -1 : request.bodyLength;
+    this.#extended = session.extends === true && mayExtend(request);
+    this.#left = request.bodyLength === CHUNKED || this.#extended ? -1 : request.bodyLength;
     session.open(this);
-    sendRequestHead(session, this, request, this.#owner, request.bodyLength === 0);
+    const ends = request.bodyLength === 0;
+    sendRequestHead(session, this, request, this.#owner, ends, this.#extended);
     let ready = true;
     if (this.#keptTo > 0) ready = this.#push(this.#kept, 0, this.#keptTo);
     if (!this.#isWhole) this.#keptTo = 0;
@@ -143,6 +156,10 @@ export class ClientStream extends Http2Stream implements Sink {
   }
 
   end(): void {
+    if (this.#tunnel) {
+      this.#client?.session.end(this); // half-close
+      return;
+    }
     if (this.#x === null || this.#requestEnded) return;
     this.#requestEnded = true;
     if (this.#client !== null) this.#finish();
@@ -151,7 +168,8 @@ export class ClientStream extends Http2Stream implements Sink {
   #finish(): void {
     const { session } = this.#client as Http2Client;
     const { requestTrailers } = this.#x as Exchange;
-    if (this.localEnded) return;
+    // An upgrade has no body; what may follow is the tunnel's.
+    if (this.localEnded || this.#extended) return;
     if (requestTrailers === null) session.end(this);
     else if (session.pending(this)) this.#trailersWait = this.waits = true;
     else sendTrailers(session, this, requestTrailers);
@@ -196,7 +214,8 @@ export class ClientStream extends Http2Stream implements Sink {
   onFields(): FieldSink {
     const { maxHeadBytes } = this.#owner;
     if (!this.headed || this.#x === null) {
-      return headReader.beginResponse(this.#head, maxHeadBytes);
+      const protocol = this.#extended && this.#x !== null ? upgradeField(this.#x.request) : "";
+      return headReader.beginResponse(this.#head, maxHeadBytes, protocol);
     }
     return headReader.beginTrailers(this.#x.ownTrailers(), maxHeadBytes);
   }
@@ -208,11 +227,16 @@ export class ClientStream extends Http2Stream implements Sink {
     const head = this.#head;
     const { isHead, isConnect, major } = x.request;
     if (headReader.finishResponse(end, isHead, isConnect) !== 0) return PROTOCOL_ERROR;
+    if (head.tunnel) {
+      this.#openTunnel(x, reply);
+      return NO_ERROR;
+    }
     if (head.status < 200) {
       reply.informational(head);
       return NO_ERROR;
     }
     this.headed = true;
+    if (this.#extended && this.#owner.origProto) restoreRefusal(head);
     const { contentLength } = headReader;
     this.expected = head.bodyLength === 0 ? 0 : contentLength;
     if (end) {
@@ -230,10 +254,17 @@ export class ClientStream extends Http2Stream implements Sink {
     return NO_ERROR;
   }
 
+  #openTunnel(x: Exchange, reply: Reply): void {
+    this.headed = this.#tunnel = this.duplex = true;
+    this.#owner.answered(this.#driver.now - this.#sentMs);
+    switched(x.request, this.#head);
+    reply.head(this.#head);
+  }
+
   onTrailers(): number {
     const x = this.#x;
     if (x === null) return NO_ERROR;
-    if (headReader.finishTrailers() !== 0) return PROTOCOL_ERROR;
+    if (headReader.finishTrailers() !== 0 || this.#tunnel) return PROTOCOL_ERROR;
     const trailers = x.ownTrailers();
     trailers.retain();
     x.trailers = trailers;
@@ -249,6 +280,10 @@ export class ClientStream extends Http2Stream implements Sink {
     const reply = this.#reply;
     const x = this.#x;
     if (x === null || reply === null) return;
+    if (this.#tunnel) {
+      reply.end(); // half-close; `onClosed` follows when the other half is
+      return;
+    }
     this.#isComplete = this.#requestEnded;
     this.#leave(isGrpcFailure(x.grpcStatus) ? "failed" : "ok");
     reply.end();
@@ -299,7 +334,8 @@ export class ClientStream extends Http2Stream implements Sink {
       this.#replays++;
       this.#client = null;
       this.#owner.place(this);
-    } else if (this.#isComplete) this.#owner.recycle(this);
+    } else if (this.#tunnel && this.#x !== null) this.#leave("ok");
+    else if (this.#isComplete) this.#owner.recycle(this);
   }
 
   #broken(kind: MeshError["kind"], text: string, reset: number | null): void {

@@ -4,7 +4,8 @@
 
 import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
 import type { ClientStream } from "./client-stream.ts";
-import { type Flood, Http2Session, type SessionOptions, type SessionOwner } from "./session.ts";
+import { Http2Session } from "./session.ts";
+import type { Flood, SessionOptions, SessionOwner } from "./session-options.ts";
 
 /** What a connection needs of its owner. */
 export interface Http2ClientOwner {
@@ -48,7 +49,12 @@ export class Http2Client implements Core, SessionOwner {
     return this.isOpen ? this.session.available : 0;
   }
 
-  /** Sends a request; ask `available` before. */
+  /** Whether it takes the request now. */
+  takes(stream: ClientStream): boolean {
+    return this.available > 0 && (!stream.isUpgrade || this.session.extends !== null);
+  }
+
+  /** Sends a request; ask `takes` before. */
   take(stream: ClientStream): void {
     this.used++;
     stream.send(this);

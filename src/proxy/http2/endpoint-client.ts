@@ -9,7 +9,7 @@ import type { ExchangeOutcome } from "../http1/client.ts";
 import type { LoadListener } from "../http1/endpoint-client.ts";
 import { Http2Client, type Http2ClientOwner } from "./client.ts";
 import { ClientStream, type StreamOwner } from "./client-stream.ts";
-import type { Flood, SessionOptions } from "./session.ts";
+import type { Flood, SessionOptions } from "./session-options.ts";
 
 /** How connections to an endpoint are made. */
 export interface Http2EndpointOptions {
@@ -53,6 +53,10 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   #open = 0;
   /** Streams that the newest connection took at once. */
   #perConnection = ASSUMED_STREAMS;
+  /** What the newest connection said of extended CONNECT. */
+  #extends: boolean | null = null;
+  /** Who waits to know it. */
+  readonly #asking: (() => void)[] = [];
   #closed = false;
   #placing = false;
 
@@ -77,6 +81,17 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     return this.#waiting.size;
   }
 
+  /** Whether the endpoint takes extended CONNECT (RFC 8441); null: `learn` tells when it is known. */
+  get extends(): boolean | null {
+    return this.#extends;
+  }
+
+  /** Calls once the endpoint's SETTINGS are in, or it turned out that they will not be. */
+  learn(known: () => void): void {
+    this.#asking.push(known);
+    if (this.#clients.length === 0) this.#connect();
+  }
+
   /** Sends a request to the endpoint. */
   dispatch(x: Exchange, reply: Reply): Sink {
     if (this.#waiting.size >= this.#o.maxWaiting) {
@@ -97,7 +112,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   place(stream: ClientStream): void {
     if (this.#waiting.size === 0) {
       for (const client of this.#clients) {
-        if (client.available === 0) continue;
+        if (!client.takes(stream)) continue;
         client.take(stream);
         return;
       }
@@ -136,6 +151,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     this.#load.unreachable();
     // Others may still take what waits.
     if (this.#clients.length > 0) return;
+    this.#tell();
     const kind = why === null || why.kind === "reset" ? "connect" : why.kind;
     const error = new MeshError(
       kind,
@@ -148,6 +164,10 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     const { session } = client;
     if (session.closing) this.#remove(client);
     else if (client.isOpen) this.#perConnection = session.available + session.streams;
+    if (session.extends !== null) {
+      this.#extends = session.extends;
+      if (this.#asking.length > 0) this.#tell();
+    }
     this.#settle();
   }
 
@@ -159,6 +179,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     this.#open--;
     this.#remove(client);
     this.#load.disconnected();
+    if (this.#open === 0) this.#forgetSettings();
     this.#settle();
   }
 
@@ -167,6 +188,17 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     this.#closed = true;
     this.#free.length = 0;
     this.#settle();
+  }
+
+  /** The last connection is gone: the next may be to another process. A no is kept until then. */
+  #forgetSettings(): void {
+    if (this.#extends === true) this.#extends = null;
+    else this.#extends = false;
+    if (this.#connecting === 0) this.#tell();
+  }
+
+  #tell(): void {
+    for (const known of this.#asking.splice(0)) known();
   }
 
   #remove(client: Http2Client): void {
@@ -181,14 +213,17 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     for (let i = 0; i < this.#clients.length && this.#waiting.size > 0; i++) {
       const client = this.#clients[i] as Http2Client;
       for (const stream of this.#waiting) {
-        if (client.available === 0) break;
+        if (!client.takes(stream)) {
+          if (client.available === 0) break;
+          continue;
+        }
         this.#waiting.delete(stream);
         client.take(stream);
       }
     }
     this.#placing = false;
     if (this.#waiting.size > 0) this.#connectMore();
-    else if (this.#closed) {
+    else if (this.#closed && this.#asking.length === 0) {
       for (const client of this.#clients.splice(0)) {
         if (!client.isOpen) this.#connecting--;
         client.drain();
@@ -197,15 +232,20 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   }
 
   #connectMore(): void {
-    const { driver, connect, maxOpen } = this.#o;
+    const { maxOpen } = this.#o;
     const per = Math.max(1, Math.min(ASSUMED_STREAMS, this.#perConnection));
     while (
       this.#waiting.size > this.#connecting * per && this.#open + this.#connecting < maxOpen
     ) {
-      const client = new Http2Client(driver, this);
-      this.#connecting++;
-      this.#clients.push(client);
-      client.begin(driver.connect(connect, client));
+      this.#connect();
     }
+  }
+
+  #connect(): void {
+    const { driver, connect } = this.#o;
+    const client = new Http2Client(driver, this);
+    this.#connecting++;
+    this.#clients.push(client);
+    client.begin(driver.connect(connect, client));
   }
 }

@@ -42,8 +42,7 @@ export function part(bytes: number): Part {
 export function take(into: Part, buf: Uint8Array, from: number, to: number): number {
   if (into.seen || to - from > into.buf.length) return MALFORMED;
   into.seen = true;
-  into.length = to - from;
-  for (let i = 0; i < into.length; i++) into.buf[i] = buf[from + i] as number;
+  into.length = copy(buf, from, to, into.buf, 0);
   return 0;
 }
 
@@ -54,8 +53,50 @@ export function isSpace(byte: number | undefined): boolean {
 
 /** Copies a value to `text` at `at`; the end. */
 export function put(from: Part, text: Uint8Array, at: number): number {
-  for (let i = 0; i < from.length; i++) text[at++] = from.buf[i] as number;
+  return copy(from.buf, 0, from.length, text, at);
+}
+
+/** Copies `buf[from..to)` to `dst` at `at`; the end. Shorter than what `set(subarray())` is good for. */
+export function copy(
+  buf: Uint8Array,
+  from: number,
+  to: number,
+  dst: Uint8Array,
+  at: number,
+): number {
+  while (from < to) dst[at++] = buf[from++] as number;
   return at;
+}
+
+/** As `copy`, for bytes that are all of a class; -1 when one is not. */
+export function copyAll(
+  bit: number,
+  buf: Uint8Array,
+  from: number,
+  to: number,
+  dst: Uint8Array,
+  at: number,
+): number {
+  while (from < to) {
+    const c = buf[from++] as number;
+    if (((CLASS[c] as number) & bit) === 0) return -1;
+    dst[at++] = c;
+  }
+  return at;
+}
+
+/** Whether two spans have the same bytes. */
+export function same(
+  a: Uint8Array,
+  from: number,
+  to: number,
+  b: Uint8Array,
+  other: number,
+  otherTo: number,
+): boolean {
+  if (to - from !== otherTo - other) return false;
+  while (from < to) if (a[from++] !== b[other++]) return false;
+  return true;
 }
 
 /** Whether all bytes of a value are of a class. */

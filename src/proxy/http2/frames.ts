@@ -60,6 +60,8 @@ export const MAX_CONCURRENT_STREAMS = 3;
 export const INITIAL_WINDOW_SIZE = 4;
 export const MAX_FRAME_SIZE = 5;
 export const MAX_HEADER_LIST_SIZE = 6;
+/** RFC 8441 §3: whoever says 1 takes extended CONNECT. */
+export const ENABLE_CONNECT_PROTOCOL = 8;
 
 export const FRAME_HEADER_BYTES = 9;
 /** The longest frame that may be sent before the peer allows more, and all that we ever allow. */
@@ -150,7 +152,9 @@ export class Frame {
 
 /** What is wrong with one setting, as an error code of the connection; NO_ERROR: nothing. */
 export function checkSetting(id: number, value: number): number {
-  if (id === ENABLE_PUSH) return value > 1 ? PROTOCOL_ERROR : NO_ERROR;
+  if (id === ENABLE_PUSH || id === ENABLE_CONNECT_PROTOCOL) {
+    return value > 1 ? PROTOCOL_ERROR : NO_ERROR;
+  }
   if (id === INITIAL_WINDOW_SIZE) return value > MAX_WINDOW_BYTES ? FLOW_CONTROL_ERROR : NO_ERROR;
   if (id === MAX_FRAME_SIZE) {
     return value < DEFAULT_MAX_FRAME_BYTES || value > 0xffffff ? PROTOCOL_ERROR : NO_ERROR;

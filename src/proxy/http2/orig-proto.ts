@@ -9,11 +9,6 @@ export const ORIG_PROTO = headerName("l5d-orig-proto");
 
 const ABSOLUTE = "; absolute-form";
 
-/** Whether a request of HTTP/1 may travel over HTTP/2: what becomes a tunnel of bytes may not. */
-export function mayUpgrade(head: RequestHead): boolean {
-  return !head.upgrade && !head.isConnect;
-}
-
 /** The header's value for a request of HTTP/1. */
 export function origProtoOf(head: RequestHead): string {
   const version = head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1";

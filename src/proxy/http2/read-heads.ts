@@ -1,6 +1,7 @@
 // HPACK fields to heads (RFC 9113 §8): validates, and lays the message out as HTTP/1 text, which all
 // layers and both encoders read alike. One reader serves every connection, since decoding never
-// suspends: a head that is read is lent until the next block, `retain` it. Writing is write-heads.ts.
+// suspends: a head that is read is lent until the next block, `retain` it. The first line is
+// pseudo-fields.ts, writing is write-heads.ts.
 
 import {
   FIELD_CONTENT_LENGTH,
@@ -14,32 +15,25 @@ import {
   type ResponseHead,
 } from "../../core/head.ts";
 import { writeLatin1 } from "../../core/intern.ts";
-import { reasonOf } from "../http/respond.ts";
 import { CHUNKED, MALFORMED, TOO_LARGE } from "../http1/codes.ts";
 import {
   addField,
-  all,
   allOf,
   AUTHORITY,
-  CLASS,
+  copy,
+  copyAll,
   crlf,
   decimal,
-  equals,
-  is,
   isSpace,
   LOWER_TOKEN,
-  METHOD,
   part,
   put,
+  same,
   says,
-  take,
-  TARGET,
   VALUE,
 } from "./field-bytes.ts";
 import type { FieldSink } from "./hpack.ts";
-
-const MAX_AUTHORITY = 260;
-const MAX_METHOD = 64;
+import { MAX_AUTHORITY, PseudoFields } from "./pseudo-fields.ts";
 
 const MAX_BYTES = 64 * 1024;
 const REQUEST = 0;
@@ -49,11 +43,7 @@ const TRAILERS = 2;
 /** Reads one block at a time: `begin…`, the block's fields, `finish…`. */
 export class HeadReader implements FieldSink {
   readonly #text = new Uint8Array(MAX_BYTES + 4096);
-  readonly #method = part(MAX_METHOD);
-  readonly #scheme = part(16);
-  readonly #authority = part(MAX_AUTHORITY);
-  readonly #path = part(MAX_BYTES);
-  readonly #status = part(3);
+  readonly #pseudo = new PseudoFields(MAX_BYTES);
   readonly #cookie = part(MAX_BYTES);
   #head: Head | null = null;
   #kind = REQUEST;
@@ -67,21 +57,17 @@ export class HeadReader implements FieldSink {
   #hostTo = 0;
   #trailersWanted = false;
   #continueWanted = false;
+  #protocol = "";
 
   /** The next block is a request's head. `maxBytes` bounds all fields together. */
   beginRequest(head: RequestHead, maxBytes: number): FieldSink {
-    this.#method.seen =
-      this.#scheme.seen =
-      this.#authority.seen =
-      this.#path.seen =
-        false;
     this.#trailersWanted = this.#continueWanted = false;
     return this.#begin(head, REQUEST, maxBytes);
   }
 
-  /** The next block is a response's head. */
-  beginResponse(head: ResponseHead, maxBytes: number): FieldSink {
-    this.#status.seen = false;
+  /** The next block is a response's head; `protocol`: what extended CONNECT asked for, or empty. */
+  beginResponse(head: ResponseHead, maxBytes: number, protocol = ""): FieldSink {
+    this.#protocol = protocol;
     return this.#begin(head, RESPONSE, maxBytes);
   }
 
@@ -96,6 +82,7 @@ export class HeadReader implements FieldSink {
     this.#max = Math.min(maxBytes, MAX_BYTES);
     this.#at = this.#weight = this.#code = 0;
     this.#lined = kind === TRAILERS;
+    this.#pseudo.begin();
     this.#contentLength = this.#hostFrom = -1;
     this.#cookie.seen = false;
     this.#cookie.length = 0;
@@ -119,97 +106,26 @@ export class HeadReader implements FieldSink {
     if (this.#code !== 0) return;
     this.#weight += nameTo - nameFrom + to - from + 4;
     if (this.#weight > this.#max) this.#code = TOO_LARGE;
-    else if (nameBuf[nameFrom] === 58) {
-      this.#code = this.#pseudo(nameBuf, nameFrom, nameTo, buf, from, to);
-    } else {
+    else if (nameBuf[nameFrom] !== 58) {
       if (!this.#lined) this.#line();
       if (this.#code === 0) this.#code = this.#regular(nameBuf, nameFrom, nameTo, buf, from, to);
+    } else if (this.#lined) this.#code = MALFORMED; // after a regular field, or in trailers (§8.3)
+    else {
+      const pseudo = this.#pseudo;
+      this.#code = this.#kind === REQUEST
+        ? pseudo.ofRequest(nameBuf, nameFrom, nameTo, buf, from, to)
+        : pseudo.ofResponse(nameBuf, nameFrom, nameTo, buf, from, to);
     }
-  }
-
-  #pseudo(
-    nameBuf: Uint8Array,
-    nameFrom: number,
-    nameTo: number,
-    buf: Uint8Array,
-    from: number,
-    to: number,
-  ): number {
-    if (this.#lined) return MALFORMED; // after a regular field, or in trailers (§8.3)
-    if (this.#kind === RESPONSE) {
-      return is(nameBuf, nameFrom, nameTo, ":status")
-        ? take(this.#status, buf, from, to)
-        : MALFORMED;
-    }
-    if (is(nameBuf, nameFrom, nameTo, ":path")) return take(this.#path, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, ":method")) return take(this.#method, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, ":scheme")) return take(this.#scheme, buf, from, to);
-    if (is(nameBuf, nameFrom, nameTo, ":authority")) return take(this.#authority, buf, from, to);
-    return MALFORMED;
   }
 
   /** Writes the first line, which the pseudo-headers say. */
   #line(): void {
     this.#lined = true;
-    this.#code = this.#kind === REQUEST
-      ? this.#requestLine(this.#head as RequestHead)
-      : this.#statusLine(this.#head as ResponseHead);
-  }
-
-  #requestLine(head: RequestHead): number {
-    const method = this.#method;
-    const path = this.#path;
-    const authority = this.#authority;
-    if (!method.seen || method.length === 0 || !all(method, METHOD)) return MALFORMED;
-    head.isConnect = equals(method, "CONNECT");
-    head.isHead = equals(method, "HEAD");
-    if (authority.seen && (authority.length === 0 || !all(authority, AUTHORITY))) return MALFORMED;
-    if (head.isConnect) {
-      if (path.seen || this.#scheme.seen || !authority.seen) return MALFORMED; // §8.5
-    } else {
-      if (!path.seen || path.length === 0 || !all(path, TARGET)) return MALFORMED;
-      if (path.buf[0] !== 47 && !(path.length === 1 && path.buf[0] === 42)) return MALFORMED;
-      if (!this.#scheme.seen || !(equals(this.#scheme, "http") || equals(this.#scheme, "https"))) {
-        return MALFORMED;
-      }
-    }
-    const text = this.#text;
-    const target = head.isConnect ? authority : path;
-    let at = put(method, text, 0);
-    head.methodTo = at;
-    text[at++] = 32;
-    head.targetFrom = head.pathFrom = at;
-    at = put(target, text, at);
-    head.targetTo = at;
-    at = writeLatin1(" HTTP/1.1\r\n", text, at);
-    head.authorityFrom = head.authorityTo = 0;
-    if (authority.seen) {
-      const nameFrom = at;
-      at = writeLatin1("host: ", text, at);
-      head.authorityFrom = at;
-      at = put(authority, text, at);
-      head.authorityTo = at;
-      addField(head, nameFrom, nameFrom + 4, nameFrom + 6, at, FIELD_HOST);
-      at = crlf(text, at);
-    }
-    this.#at = at;
-    return 0;
-  }
-
-  #statusLine(head: ResponseHead): number {
-    const { seen, length, buf } = this.#status;
-    if (!seen || length !== 3) return MALFORMED;
-    const status = decimal(buf, 0, 3);
-    if (status < 100 || status === 101) return MALFORMED; // no upgrades in HTTP/2 (§8.6)
-    head.status = status;
-    let at = writeLatin1("HTTP/1.1 ", this.#text, 0);
-    at = put(this.#status, this.#text, at);
-    this.#text[at++] = 32;
-    head.reasonFrom = at;
-    at = writeLatin1(reasonOf(status), this.#text, at);
-    head.reasonTo = at;
-    this.#at = crlf(this.#text, at);
-    return 0;
+    const at = this.#kind === REQUEST
+      ? this.#pseudo.requestLine(this.#head as RequestHead, this.#text)
+      : this.#pseudo.statusLine(this.#head as ResponseHead, this.#text, this.#protocol);
+    if (at < 0) this.#code = at;
+    else this.#at = at;
   }
 
   #regular(
@@ -224,21 +140,13 @@ export class HeadReader implements FieldSink {
     const text = this.#text;
     if (nameFrom === nameTo) return MALFORMED;
     const start = this.#at;
-    let at = start;
-    for (let i = nameFrom; i < nameTo; i++) {
-      const c = nameBuf[i] as number;
-      if (((CLASS[c] as number) & LOWER_TOKEN) === 0) return MALFORMED; // upper case too (§8.2.1)
-      text[at++] = c;
-    }
-    const nameEnd = at;
-    text[at++] = 58;
-    text[at++] = 32;
-    const valueFrom = at;
-    for (let i = from; i < to; i++) {
-      const c = buf[i] as number;
-      if (((CLASS[c] as number) & VALUE) === 0) return MALFORMED;
-      text[at++] = c;
-    }
+    const nameEnd = copyAll(LOWER_TOKEN, nameBuf, nameFrom, nameTo, text, start);
+    if (nameEnd < 0) return MALFORMED; // upper case too (§8.2.1)
+    text[nameEnd] = 58;
+    text[nameEnd + 1] = 32;
+    const valueFrom = nameEnd + 2;
+    const at = copyAll(VALUE, buf, from, to, text, valueFrom);
+    if (at < 0) return MALFORMED;
     if (at > valueFrom && (isSpace(text[valueFrom]) || isSpace(text[at - 1]))) return MALFORMED;
     const mark = this.#classify(start, nameEnd, valueFrom, at);
     if (mark < 0) return mark;
@@ -294,12 +202,8 @@ export class HeadReader implements FieldSink {
 
   /** Host beside :authority must name the same (§8.3.1), and is then left out. */
   #host(from: number, to: number): number {
-    const { seen, length, buf } = this.#authority;
-    if (seen) {
-      if (to - from !== length) return MALFORMED;
-      for (let i = 0; i < length; i++) if (buf[i] !== this.#text[from + i]) return MALFORMED;
-      return DROPPED;
-    }
+    const { seen, length, buf } = this.#pseudo.authority;
+    if (seen) return same(this.#text, from, to, buf, 0, length) ? DROPPED : MALFORMED;
     if (this.#hostFrom >= 0 || to === from || to - from > MAX_AUTHORITY) return MALFORMED;
     if (!allOf(this.#text, from, to, AUTHORITY)) return MALFORMED;
     this.#hostFrom = from;
@@ -315,7 +219,7 @@ export class HeadReader implements FieldSink {
       cookie.buf[cookie.length++] = 32;
     }
     cookie.seen = true;
-    for (let i = from; i < to; i++) cookie.buf[cookie.length++] = this.#text[i] as number;
+    cookie.length = copy(this.#text, from, to, cookie.buf, cookie.length);
     return DROPPED;
   }
 
@@ -341,11 +245,11 @@ export class HeadReader implements FieldSink {
     if (this.#code !== 0 || head.authorityTo === 0) return this.#code || MALFORMED;
     const length = this.#contentLength;
     if (end && length > 0) return MALFORMED;
-    if (head.isConnect && length >= 0) return MALFORMED;
-    head.bodyLength = end || head.isConnect ? 0 : length >= 0 ? length : CHUNKED;
-    head.expectsContinue = this.#continueWanted && !end;
+    const isTunnel = head.isConnect || head.upgrade;
+    if (isTunnel && length >= 0) return MALFORMED;
+    head.bodyLength = end || isTunnel ? 0 : length >= 0 ? length : CHUNKED;
+    head.expectsContinue = this.#continueWanted && !end && !isTunnel;
     head.wantsTrailers = this.#trailersWanted;
-    head.upgrade = false;
     this.#lend(head);
     return 0;
   }
@@ -368,9 +272,10 @@ export class HeadReader implements FieldSink {
     const { status } = head;
     const none = toHead || status < 200 || status === 204 || status === 304;
     const length = this.#contentLength;
-    if (status < 200 && end) return MALFORMED; // an interim response ends nothing (§8.1)
+    if (toConnect && status >= 200 && status < 300) head.tunnel = true;
+    // an interim response ends nothing (§8.1)
+    if (status < 200 && end && !head.tunnel) return MALFORMED;
     if (end && length > 0 && !none) return MALFORMED;
-    head.tunnel = toConnect && status >= 200 && status < 300;
     // A body of length 0 whose stream goes on may have trailers.
     head.bodyLength = end || none || head.tunnel ? 0 : length > 0 ? length : CHUNKED;
     this.#lend(head);

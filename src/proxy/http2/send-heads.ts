@@ -2,6 +2,8 @@
 // proxy, and its trailers. Between `client-stream.ts` and the session; encoding is write-heads.ts.
 
 import type { Head, RequestHead } from "../../core/head.ts";
+import { upgradeField } from "../http1/framing.ts";
+import { withoutKey } from "./extended-connect.ts";
 import { INDEX } from "./hpack.ts";
 import { ORIG_PROTO, origProtoOf } from "./orig-proto.ts";
 import type { Http2Session } from "./session.ts";
@@ -22,13 +24,14 @@ export interface Towards {
   readonly origProto: boolean;
 }
 
-/** Sends a request's head; `end`: there is no body. */
+/** Sends a request's head; `end`: there is no body. `extended`: as extended CONNECT, not to its end. */
 export function sendRequestHead(
   session: Http2Session,
   stream: Http2Stream,
   head: RequestHead,
   to: Towards,
   end: boolean,
+  extended: boolean,
 ): void {
   const { encoder } = session;
   const { authority } = head;
@@ -37,14 +40,19 @@ export function sendRequestHead(
     requestBlockRoom(head) + authority.length + to.authority.length + 128,
   );
   if (authority === "") head.newAuthority = to.authority;
-  let at = writeRequestBlock(encoder, head, "http", out.buf, out.at);
+  let at = extended
+    ? withoutKey(
+      head,
+      () => writeRequestBlock(encoder, head, "http", upgradeField(head), out.buf, out.at),
+    )
+    : writeRequestBlock(encoder, head, "http", "", out.buf, out.at);
   if (authority === "") head.newAuthority = null;
   if (carries) {
     // Linkerd's proxy does not make Host of the authority
     if (authority !== "") at = writeField(encoder, "host", authority, INDEX, out.buf, at);
     at = writeField(encoder, ORIG_PROTO.text, origProtoOf(head), INDEX, out.buf, at);
   }
-  session.closeBlock(stream, out, at, end);
+  session.closeBlock(stream, out, at, end && !extended);
 }
 
 /** Ends the request with trailers; nothing of its body may be pending. */

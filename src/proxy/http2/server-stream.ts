@@ -7,6 +7,7 @@ import { ResponseHead } from "../../core/head.ts";
 import { isGrpc } from "../http/grpc.ts";
 import { endsConnection, RESPONSES } from "../http/respond.ts";
 import { TOO_LARGE } from "../http1/codes.ts";
+import { asksHttp2 } from "../http1/framing.ts";
 import { errorBlockRoom, writeErrorBlock, writeGrpcStatus } from "./error-blocks.ts";
 import {
   CONNECT_ERROR,
@@ -15,6 +16,7 @@ import {
   NO_ERROR,
   PROTOCOL_ERROR,
 } from "./frames.ts";
+import { giveKey, refuseUpgrade, takeAccept } from "./extended-connect.ts";
 import type { FieldSink } from "./hpack.ts";
 import { ORIG_PROTO } from "./orig-proto.ts";
 import { headReader } from "./read-heads.ts";
@@ -41,6 +43,8 @@ export class ServerStream extends Http2Stream implements Reply {
   #closed = false;
   #grpc = false;
   #tunnel = false;
+  /** What the application must answer the WebSocket key that it was given; null: none was. */
+  #accept: string | null = null;
   #requestDone = false;
   /** Declared bytes of the response that are not sent; -1: not declared. */
   #left = -1;
@@ -50,7 +54,7 @@ export class ServerStream extends Http2Stream implements Reply {
   #last: MeshError | "trailers" | null = null;
   readonly #more = () => {
     // Before a tunnel is open, nothing of it is passed on.
-    if (this.#tunnel || !this.#x.request.isConnect) this.#server.session.more(this);
+    if (this.#tunnel || !this.#mayTunnel) this.#server.session.more(this);
   };
 
   constructor(server: Http2Server) {
@@ -75,6 +79,12 @@ export class ServerStream extends Http2Stream implements Reply {
     this.#left = -1;
     this.#last = null;
     this.wake = null;
+  }
+
+  /** Whether the request asks for a tunnel. */
+  get #mayTunnel(): boolean {
+    const { isConnect, upgrade } = this.#x.request;
+    return isConnect || upgrade;
   }
 
   // --- the request ------------------------------------------------------------------------------
@@ -102,22 +112,29 @@ export class ServerStream extends Http2Stream implements Reply {
       this.#reply = REPLIED;
       return PROTOCOL_ERROR;
     }
+    if (x.request.upgrade && asksHttp2(x.request)) {
+      this.#refuse(
+        new MeshError("unsupported", "HTTP/2 is begun by its preface, not by an upgrade"),
+      );
+      return NO_ERROR;
+    }
     this.expected = headReader.contentLength;
     x.begin(driver.now);
     options.inFlight.count++;
     this.#begun = true;
     x.request.retain();
     this.#grpc = isGrpc(x.request);
-    const { isConnect } = x.request;
+    const mayTunnel = this.#mayTunnel;
+    this.#accept = x.request.upgrade ? giveKey(x.request) : null;
     // A tunnel's bytes wait for the answer.
-    this.stopped = isConnect;
-    this.duplex = isConnect;
+    this.stopped = mayTunnel;
+    this.duplex = mayTunnel;
     const sink = options.service(x, this);
     // The service may have answered before it returned.
     if (this.#reply === REPLIED || this.#closed) return NO_ERROR;
     this.#sink = sink;
     sink.wake = this.#more;
-    if (isConnect) sink.end();
+    if (mayTunnel) sink.end();
     if (this.#tunnel) this.#more();
     return NO_ERROR;
   }
@@ -205,19 +222,34 @@ export class ServerStream extends Http2Stream implements Reply {
     this.#reply = HEADED;
     if (this.id === 0) return;
     if (head.tunnel) {
-      this.#tunnel = true;
-      this.#writeHead(head, false);
-      // While the service runs, its sink is not known yet.
-      if (this.#sink !== null) this.#more();
+      this.#openTunnel(head);
       return;
     }
     this.duplex = false;
     if (x.endsClient) this.#server.drain();
+    if (x.request.upgrade && head.status >= 200 && head.status < 300) {
+      refuseUpgrade(head, x.request.major === 1);
+    }
     // Without trailers to come, the length says where END_STREAM belongs. (HTTP/1's are chunked.)
     // A head that ended HTTP/2's own response ends this one too: gRPC tells that apart.
     this.#left = head.bodyLength === 0 || head.major === 1 ? Math.max(-1, head.bodyLength) : -1;
     if (x.request.major === 1) head.set(ORIG_PROTO, head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1");
     this.#writeHead(head, this.#left === 0 || x.request.isHead);
+  }
+
+  #openTunnel(head: ResponseHead): void {
+    if (this.#accept !== null && !takeAccept(head, this.#accept)) {
+      const what = "The application answered another key than that of the WebSocket";
+      this.#reply = AWAITED;
+      this.fail(new MeshError("upstream-protocol", what));
+      return;
+    }
+    this.#tunnel = true;
+    if (head.status === 101) head.status = 200;
+    if (this.#x.request.major === 1) head.set(ORIG_PROTO, "HTTP/1.1");
+    this.#writeHead(head, false);
+    // While the service runs, its sink is not known yet.
+    if (this.#sink !== null) this.#more();
   }
 
   #writeHead(head: ResponseHead, end: boolean): void {
@@ -303,6 +335,7 @@ export class ServerStream extends Http2Stream implements Reply {
     const x = this.#x;
     x.error = why;
     x.status = this.#grpc ? 200 : RESPONSES[why.kind].status;
+    this.duplex = false;
     this.#replied();
     if (this.#closed) return this.#release();
     if (why.reset !== null) this.#server.session.reset(this, why.reset);

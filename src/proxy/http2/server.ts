@@ -6,7 +6,8 @@ import type { MeshError } from "../../core/errors.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
 import type { ServerOptions } from "../http1/server.ts";
 import { ServerStream } from "./server-stream.ts";
-import { type Flood, Http2Session, type SessionOptions, type SessionOwner } from "./session.ts";
+import { Http2Session } from "./session.ts";
+import type { Flood, SessionOptions, SessionOwner } from "./session-options.ts";
 import type { Http2Stream } from "./stream.ts";
 
 /** What accepted HTTP/2 connections of a listener announce, and how they watch their peer. */

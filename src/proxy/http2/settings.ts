@@ -6,7 +6,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Family } from "../../core/sheet.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { Http2Server, Http2Settings } from "./server.ts";
-import type { Flood } from "./session.ts";
+import type { Flood } from "./session-options.ts";
 
 /** Linkerd's windows. */
 const STREAM_WINDOW_BYTES = 65_535;

@@ -42,8 +42,10 @@ export abstract class Http2Stream {
   received = 0;
   /** `onData` said to stop. What comes nevertheless is held. */
   stopped = false;
-  /** Bytes for which the peer has no window until `more`. */
+  /** Bytes for which the peer has no window until `more`: that of the stream, */
   owed = 0;
+  /** and that of the connection. */
+  owedByConnection = 0;
   held: Uint8Array = EMPTY;
   heldTo = 0;
 
@@ -70,7 +72,11 @@ export abstract class Http2Stream {
     this.expected = -1;
     this.localEnded = this.remoteEnded = this.remoteTold = false;
     this.recvWindow = recvWindow;
-    this.consumed = this.received = this.owed = 0;
+    this.consumed =
+      this.received =
+      this.owed =
+      this.owedByConnection =
+        0;
     this.stopped = false;
     this.held = EMPTY;
     this.heldTo = 0;

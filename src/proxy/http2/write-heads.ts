@@ -79,17 +79,24 @@ function need(bytes: number): void {
 
 /**
  * Writes a request as it goes to an endpoint; the end. `scheme` is `http` or `https`. Received `l5d-…`
- * fields are never forwarded: a proxy sets its own as edits.
+ * fields are never forwarded: a proxy sets its own as edits. `protocol`: what extended CONNECT asks for
+ * (RFC 8441 §4), or empty.
  */
 export function writeRequestBlock(
   encoder: HpackEncoder,
   head: RequestHead,
   scheme: string,
+  protocol: string,
   dst: Uint8Array,
   at: number,
 ): number {
   const { buf, base } = head;
-  at = writeSpan(encoder, ":method", buf, base, base + head.methodTo, INDEX, dst, at);
+  if (protocol === "") {
+    at = writeSpan(encoder, ":method", buf, base, base + head.methodTo, INDEX, dst, at);
+  } else {
+    at = writeField(encoder, ":method", "CONNECT", INDEX, dst, at);
+    at = writeField(encoder, ":protocol", protocol, INDEX, dst, at);
+  }
   if (!head.isConnect) {
     at = writeField(encoder, ":scheme", scheme, INDEX, dst, at);
     at = writePath(encoder, head, dst, at);

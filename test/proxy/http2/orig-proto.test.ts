@@ -3,7 +3,7 @@ import * as assert from "uvu/assert";
 import { RequestHead } from "../../../src/core/head.ts";
 import { requestRoom, writeRequest } from "../../../src/proxy/http1/encode.ts";
 import { parseRequest } from "../../../src/proxy/http1/parse.ts";
-import { downgrade, mayUpgrade, origProtoOf } from "../../../src/proxy/http2/orig-proto.ts";
+import { downgrade, origProtoOf } from "../../../src/proxy/http2/orig-proto.ts";
 
 function head(text: string): RequestHead {
   const made = new RequestHead();
@@ -33,16 +33,6 @@ test("origProtoOf() says the version and, where it is to be kept, the form", () 
   assert.is(origProtoOf(absolute), "HTTP/1.1; absolute-form");
 });
 
-test("mayUpgrade() keeps what becomes a tunnel on HTTP/1", () => {
-  assert.ok(mayUpgrade(head("GET /a HTTP/1.1\r\nhost: web")));
-  assert.not(mayUpgrade(head("CONNECT web:80 HTTP/1.1\r\nhost: web:80")));
-  assert.not(
-    mayUpgrade(
-      head("GET /a HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: websocket"),
-    ),
-  );
-});
-
 test("downgrade() makes HTTP/1 of it again, with version and form", () => {
   const plain = upgraded("HTTP/1.1");
   assert.is(downgrade(plain), "HTTP/1.1");
@@ -51,7 +41,7 @@ test("downgrade() makes HTTP/1 of it again, with version and form", () => {
   const old = upgraded("HTTP/1.0; absolute-form");
   assert.is(downgrade(old), "HTTP/1.0");
   assert.is(old.minor, 0);
-  assert.is(written(old), "GET http://web/a HTTP/1.1\r\nhost: web\r\n\r\n");
+  assert.is(written(old), "GET http://web/a HTTP/1.0\r\nhost: web\r\n\r\n");
 });
 
 test("downgrade() leaves alone what was not upgraded, or is no version", () => {
