@@ -1,11 +1,12 @@
 // A client in another process that sends much at once: no byte is lost between who looks at the first
-// ones and who serves the connection, with and without mesh TLS on the listener.
+// ones and who serves the connection, with and without mesh TLS on the listener, and after a greeting.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Chan, Core, Peer } from "../../src/core/driver.ts";
 import { MeshTls } from "../../src/runtime/mesh-tls.ts";
 import { NetDriver } from "../../src/runtime/net-driver.ts";
 import { listen } from "../../src/runtime/net-listener.ts";
@@ -24,15 +25,27 @@ for (let i = 0; i < ${COUNT}; i++) {
   const got = [];
   socket.on("data", (bytes) => got.push(bytes));
   socket.on("error", () => {});
+  if (GREETED) await new Promise((resolve) => socket.once("data", resolve));
   socket.end(data);
   await new Promise((resolve) => socket.once("close", resolve));
-  if (Buffer.concat(got).equals(data)) right++;
+  if (Buffer.concat(got).subarray(GREETED ? 5 : 0).equals(data)) right++;
 }
 process.stdout.write(String(right));
 `;
 
-for (const withTls of [true, false]) {
-  test(`much at once is echoed whole by a listener ${withTls ? "with" : "without"} mesh TLS`, async () => {
+/** Says hello to who is silent, then echoes. */
+function greeter(driver: NetDriver): (ch: Chan, peer: Peer) => Core {
+  const accept = echo(driver, []);
+  return (ch, peer) => ({
+    ...accept(ch, peer),
+    opened: () => void driver.send(ch, new TextEncoder().encode("hello"), 0, 5),
+  });
+}
+
+for (const how of ["with mesh TLS", "without mesh TLS", "with mesh TLS that greets"] as const) {
+  test(`much at once is echoed whole by a listener ${how}`, async () => {
+    const withTls = how !== "without mesh TLS";
+    const greets = how === "with mesh TLS that greets";
     const mesh = new MeshTls();
     mesh.update(await material(await createTestCa(), "server.test"));
     const driver = new NetDriver(mesh);
@@ -44,9 +57,11 @@ for (const withTls of [true, false]) {
       anyName: false,
       detectMs: 60_000,
       accept: echo(driver, []),
+      ...(greets ? { acceptSilent: greeter(driver) } : {}),
       refused: () => {},
     });
-    const code = CLIENT.replace("PORT", String(listener.addr.port));
+    const code = CLIENT.replace("PORT", String(listener.addr.port))
+      .replaceAll("GREETED", String(greets));
     const args = process.versions.deno === undefined
       ? ["--input-type=module", "-e", code]
       : ["eval", `import { Buffer } from "node:buffer";${code}`];
