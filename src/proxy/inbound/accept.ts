@@ -201,7 +201,8 @@ export class Inbound {
     // The policy says so, or `tulle proxy` was told what its target speaks, whatever clients do.
     const httpOnly = policy?.protocol === "http1" || (this.#o.protocol ?? "same") !== "same";
     return new Detect(this.#o.driver, {
-      detectMs: policy?.detectMs ?? DETECT_MS,
+      // Where policy names the protocol, the wire has no time for detection, and it is not none.
+      detectMs: policy === null || policy.protocol === "http1" ? DETECT_MS : policy.detectMs,
       earlyMs: EARLY_MS,
       silentMs: peer.silentMs ?? 0,
       early: () => port.decidesByRequest || httpOnly ? null : this.#early(ch, port, conn),

@@ -141,6 +141,17 @@ function outbound(httpOnly = false) {
   return { ...p, client: () => p.driver.accept(accept) };
 }
 
+test("inbound: a port of HTTP/1 by policy, which has no time for detection, waits for its clients", async () => {
+  for (const waitMs of [0, 500]) {
+    const f = inbound({ protocol: "http1", detectMs: 0 });
+    const client = f.client();
+    if (waitMs > 0) f.driver.advance(waitMs);
+    f.driver.feed(client, "GET /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    await turn();
+    assert.match(client.take(), /^HTTP\/1\.1 403 /, `after ${waitMs} ms`);
+  }
+});
+
 for (
   const [side, make] of [["inbound", () => inbound({}, "unauthenticated")], [
     "outbound",
