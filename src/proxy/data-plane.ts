@@ -13,22 +13,20 @@ import { retainSeries } from "./metrics/retain.ts";
 import { ownListener } from "./own-listener.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
-import { tapAccept } from "./tap/accept.ts";
 import { TapHub } from "./tap/hub.ts";
-import { tapService } from "./tap/service.ts";
+import { listenForTap } from "./tap/listen.ts";
 import { MAX_HEAD_BYTES, type PlaneThread, reachOptions, serverOptions } from "./serve.ts";
 
 /** A data plane that was built and can be listened with. */
 export interface DataPlane {
   readonly targets: Targets;
+  /** Whoever observes its requests. */
+  readonly tap: TapHub;
   /** Begins to accept. Rejects with one line that names the address that failed. */
   listen(): Promise<readonly Listener[]>;
   /** Lets discovery go and ends idle connections. */
   release(): void;
 }
-
-/** How long the first bytes of an observer are awaited; as the reference. */
-const TAP_DETECT_MS = 1000;
 
 /** Builds both directions. Nothing is accepted before `listen`. */
 export function createDataPlane(
@@ -111,6 +109,7 @@ export function createDataPlane(
   });
   return {
     targets,
+    tap,
     listen: async () => {
       const listeners = await Promise.all([
         thread.listen({
@@ -151,21 +150,10 @@ export function createDataPlane(
             refused: () => {},
           })
         ),
-        ...(config.tap.name === null ? [] : [thread.listen({
-          at: config.tap.listen,
-          meshTls: true,
-          anyName: false,
-          detectMs: TAP_DETECT_MS,
-          accept: tapAccept(driver, tapService(tap, { name: config.tap.name, podIps }), {
-            // Observers are no requests: they keep no drain waiting.
-            ...serverOptions({ ...shared, tellMesh: () => false }),
-            inFlight: { count: 0 },
-          }),
-          refused: (why, detail) => log.info("refused an observer", { why, detail }),
-        })]),
       ]);
+      const observers = await listenForTap(config, tap, thread);
       endRetention = retainSeries(thread, config.metricsRetainIdleMs);
-      return listeners;
+      return [...listeners, ...observers];
     },
     release() {
       endRetention();

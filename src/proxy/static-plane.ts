@@ -9,6 +9,7 @@ import { RETAIN_IDLE_MS, retainSeries } from "./metrics/retain.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { CalloutClient } from "./outbound/callouts.ts";
 import { Targets } from "./outbound/targets.ts";
+import { NOBODY } from "./tap/hub.ts";
 import {
   MAX_HEAD_BYTES,
   type PlaneThread,
@@ -68,6 +69,7 @@ export function createStaticPlane(
   });
   return {
     targets,
+    tap: NOBODY,
     listen: async () => {
       const listener = await thread.listen({
         at: o.listen,

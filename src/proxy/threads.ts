@@ -11,6 +11,8 @@ import { createDataPlane } from "./data-plane.ts";
 import { serveInOneThread } from "./one-thread.ts";
 import type { Serving } from "./serving.ts";
 import { createStaticPlane } from "./static-plane.ts";
+import { TapHub } from "./tap/hub.ts";
+import { listenForTap } from "./tap/listen.ts";
 import type { Thread } from "./thread.ts";
 import { Fleet } from "./workers/fleet.ts";
 import type { PlaneKind } from "./workers/protocol.ts";
@@ -42,10 +44,12 @@ export async function serveIn(
           : createStaticPlane(kind.options, discovery, on),
     );
   }
+  const plane = await claimed(kind);
+  const hub = new TapHub();
   return new Fleet({
     workers,
     data: {
-      plane: shareOf(await claimed(kind), workers),
+      plane: shareOf(withoutTap(plane), workers),
       log: { format },
       cells: new SharedArrayBuffer(CELLS_BYTES),
     },
@@ -56,7 +60,16 @@ export async function serveIn(
     clock: SYSTEM_CLOCK,
     random: Math.random,
     log: thread.log.with("workers"),
+    ...(plane.kind === "mesh"
+      ? { tap: { hub, listen: () => listenForTap(plane.config, hub, thread) } }
+      : {}),
   });
+}
+
+/** Observers are served by the main thread. */
+function withoutTap(kind: PlaneKind): PlaneKind {
+  if (kind.kind === "static") return kind;
+  return { ...kind, config: { ...kind.config, tap: { ...kind.config.tap, name: null } } };
 }
 
 /** With addresses that workers can share, which this process alone has. */
@@ -67,7 +80,7 @@ async function claimed(kind: PlaneKind): Promise<PlaneKind> {
       options: { ...kind.options, listen: await claimAddress(kind.options.listen) },
     };
   }
-  const { inbound, outbound, tap } = kind.config;
+  const { inbound, outbound } = kind.config;
   const outboundListen: SocketAddr[] = [];
   for (const at of outbound.listen) outboundListen.push(await claimAddress(at));
   return {
@@ -76,8 +89,6 @@ async function claimed(kind: PlaneKind): Promise<PlaneKind> {
       ...kind.config,
       inbound: { ...inbound, listen: await claimAddress(inbound.listen) },
       outbound: { ...outbound, listen: outboundListen },
-      // Without an observer's name nobody listens there.
-      tap: tap.name === null ? tap : { ...tap, listen: await claimAddress(tap.listen) },
     },
   };
 }

@@ -25,6 +25,7 @@ import {
   type WorkerStart,
 } from "./workers/protocol.ts";
 import { RemoteDiscovery } from "./workers/remote-discovery.ts";
+import { WorkerTap } from "./workers/tap-relay.ts";
 
 /** How long the policies of known ports are waited for before connections are accepted. */
 const PORTS_MS = 2_000;
@@ -100,6 +101,7 @@ const discovery = new RemoteDiscovery(post, chainOf, portBefore);
 const plane = kind.kind === "mesh"
   ? createDataPlane(kind.config, discovery, thread)
   : createStaticPlane(kind.options, discovery, thread);
+const tap = new WorkerTap(plane.tap, thread.driver, post);
 let listeners: readonly Listener[] = [];
 
 function take({ id, filter }: Extract<ToWorker, { type: "filter" }>): void {
@@ -160,6 +162,10 @@ side.listen((message) => {
       const exemplars = exemplarsOf(sheet);
       return post({ type: "report", id: m.id, report: { ...report, exemplars } });
     }
+    case "tap":
+      return tap.tap(m.id, m.request);
+    case "untap":
+      return tap.untap(m.id);
     case "ping":
       return post({ type: "pong" });
     case "drain":

@@ -20,6 +20,8 @@ import { certify, type Material } from "./support/peer.ts";
 const NET = loopbackNet(106);
 const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.2`, ports: [] };
 const VOTE: MeshPod = { name: "vote", app: "vote", ip: `${NET}.3`, ports: [8080] };
+/** Serves in several threads. */
+const WIDE: MeshPod = { name: "wide", app: "load", ip: `${NET}.5`, ports: [8080] };
 /** Observes. */
 const VIZ: MeshPod = { name: "viz", app: "catalogue", ip: `${NET}.4`, ports: [] };
 const URL = "http://vote.shop.svc.cluster.local:8080/votes?x=1";
@@ -33,6 +35,8 @@ test.before(async () => {
         pod("web", WEB.ip, "web"),
         pod("vote", VOTE.ip, "vote"),
         pod("viz", VIZ.ip, "catalogue"),
+        pod("wide", WIDE.ip, "load"),
+        ...service("wide", `${NET}.105`, { wide: WIDE.ip }),
         ...service("vote", `${NET}.103`, { vote: VOTE.ip }),
       ),
     },
@@ -44,6 +48,12 @@ test.before(async () => {
       LINKERD2_PROXY_TAP_SVC_NAME: identityOf(VIZ),
     });
   }
+  await mesh.startProxy(WIDE, {
+    LINKERD2_PROXY_CONTROL_LISTEN_ADDR: `${WIDE.ip}:4190`,
+    LINKERD2_PROXY_TAP_SVC_NAME: identityOf(VIZ),
+    LINKERD2_PROXY_CORES: "2",
+  });
+  await mesh.serve(WIDE.ip, 8080, () => ({ status: 200 }));
   await mesh.serve(VOTE.ip, 8080, ({ method }) => ({
     status: method === "GET" ? 200 : 404,
     headers: { "x-answer": "42" },
@@ -180,6 +190,24 @@ test("nobody else observes, by TLS or in clear text, and what is not valid is re
   assert.is(none.code, Code.InvalidArgument);
   assert.match(none.message, "say how many requests are wanted");
   assert.is((await refusal(viz, { limit: 1 })).code, Code.InvalidArgument);
+});
+
+test("an observer of a proxy with workers sees the requests of all of them", async () => {
+  const viz = await certify(mesh, VIZ);
+  const limit = 24;
+  let asked = 0;
+  // The application's own side: each connection is one worker's, which the system chooses.
+  const traffic = () =>
+    Promise.all(
+      Array.from({ length: 8 }, () =>
+        mesh.call(WIDE, `http://wide.shop.svc.cluster.local:8080/${asked++}`)),
+    );
+  const events = await observe(WIDE, viz, { ...ALL, limit }, traffic);
+  const of = (kind: string) => events.filter((e) => e.event.value?.event.case === kind);
+  assert.is(of("requestInit").length, limit);
+  assert.is(of("responseEnd").length, limit);
+  const streams = new Set(events.map((e) => e.event.value?.event.value?.id?.stream));
+  assert.is(streams.size, limit, "each request has its own number");
 });
 
 test.run();

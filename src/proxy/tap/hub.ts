@@ -39,8 +39,20 @@ export class Observer {
     return this.#closed || (this.#remaining === 0 && this.#open === 0);
   }
 
+  /** More requests may begin. */
+  get isWanting(): boolean {
+    return this.#remaining > 0 && !this.#closed;
+  }
+
+  /** No more requests begin; those that did are told to their end. Idempotent. */
+  stop(): void {
+    if (!this.isWanting) return;
+    this.#remaining = 0;
+    this.#left();
+  }
+
   wants(subject: TapSubject): boolean {
-    return this.#remaining > 0 && !this.#closed && tapMatches(this.#request.match, subject);
+    return this.isWanting && tapMatches(this.#request.match, subject);
   }
 
   /** A wanted request begins; `ended` must follow. */
@@ -82,6 +94,9 @@ export class Observer {
 export class TapHub {
   /** Observers that want more requests: what the data plane tests. */
   active = 0;
+  /** Called when an observer begins, and when it wants no more requests. */
+  onObserve: (base: number, request: TapRequest, observer: Observer) => void = () => {};
+  onLeave: (base: number) => void = () => {};
   readonly #observers = new Set<Observer>();
   #lastBase = 0;
   #lastStream = 0;
@@ -89,11 +104,15 @@ export class TapHub {
   /** Null: there are too many. */
   observe(request: TapRequest): Observer | null {
     if (this.#observers.size >= MAX_OBSERVERS) return null;
-    const observer = new Observer(request, ++this.#lastBase, () => {
-      if (this.#observers.delete(observer)) this.active = this.#observers.size;
+    const base = ++this.#lastBase;
+    const observer = new Observer(request, base, () => {
+      if (!this.#observers.delete(observer)) return;
+      this.active = this.#observers.size;
+      this.onLeave(base);
     });
     this.#observers.add(observer);
     this.active = this.#observers.size;
+    this.onObserve(base, request, observer);
     return observer;
   }
 

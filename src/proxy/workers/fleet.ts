@@ -4,6 +4,7 @@
 import type { SocketAddr } from "../../core/addr.ts";
 import { Backoff, type Clock } from "../../core/clock.ts";
 import type { FilterEngine, FilterPorter } from "../../core/filter.ts";
+import type { Listener } from "../../core/listen.ts";
 import type { Logger, LogLevel } from "../../core/log.ts";
 import { Sheet } from "../../core/sheet.ts";
 import { addExemplars, addSheet, type RemoteSheet, sweepPast } from "../../core/sheet-sum.ts";
@@ -16,6 +17,8 @@ import { FleetEngine } from "./fleet-engine.ts";
 import { type StartThread, WorkerLink } from "./link.ts";
 import type { TlsCredentials, ToWorker, WorkerReport, WorkerStart } from "./protocol.ts";
 import { sumReports } from "./report-sum.ts";
+import type { TapHub } from "../tap/hub.ts";
+import { TapRelay } from "./tap-relay.ts";
 
 /** Between a worker's end and its next start: at once almost, then longer while it goes on ending. */
 const MIN_RESTART_MS = 100;
@@ -42,6 +45,8 @@ export interface FleetOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** Whoever observes requests, served by this thread. */
+  readonly tap?: { readonly hub: TapHub; listen(): Promise<readonly Listener[]> };
 }
 
 /** Workers under one roof. */
@@ -59,6 +64,8 @@ export class Fleet implements Serving {
   #credentials: TlsCredentials | null = null;
   #level: LogLevel;
   #mayListen = false;
+  readonly #tap: TapRelay | null;
+  #observers: readonly Listener[] = [];
   /** Ports that some worker met, which all of them watch. */
   readonly #ports = new Set<number>();
   /** Workers that ended before their data plane was built, by number, with why. */
@@ -67,6 +74,8 @@ export class Fleet implements Serving {
   constructor(o: FleetOptions) {
     this.#o = o;
     this.#level = o.log.level;
+    const { tap } = o;
+    this.#tap = tap === undefined ? null : new TapRelay(tap.hub, (m) => this.#tell(m));
     this.engine = new FleetEngine(o.engine, () => this.#links.values());
     this.#backoffs = Array.from(
       { length: o.workers },
@@ -95,6 +104,7 @@ export class Fleet implements Serving {
     }
     if (this.#links.size === 0) throw new Error("no worker runs");
     const addrs = await Promise.all(Array.from(this.#links.values(), (link) => link.listen()));
+    this.#observers = await this.#o.tap?.listen() ?? [];
     this.#count();
     return addrs[0] ?? [];
   }
@@ -129,6 +139,7 @@ export class Fleet implements Serving {
 
   async drain(graceMs: number): Promise<void> {
     this.isDraining = true;
+    for (const listener of this.#observers) void listener.close();
     for (const cancel of this.#restarts.values()) cancel();
     this.#restarts.clear();
     await Promise.all(Array.from(this.#links.values(), (link) => link.drain(graceMs)));
@@ -151,12 +162,14 @@ export class Fleet implements Serving {
       clock,
       log,
       watches: (port) => this.#watch(port),
+      tapped: (worker, id, events) => this.#tap?.events(worker, id, events),
       dropped: (from, family, labels) =>
         from.sheet.dropped(family, labels, this.#pastSheet, this.#sheets()),
       ended: (ended, why) => this.#ended(ended, why),
     });
     this.#links.set(number, link);
     for (const port of this.#ports) link.post({ type: "port", port });
+    for (const message of this.#tap?.all() ?? []) link.post(message);
     // Before anything that could name them.
     for (const [id, filter] of this.engine.all()) link.post({ type: "filter", id, filter });
     if (this.#credentials !== null) {
@@ -175,6 +188,7 @@ export class Fleet implements Serving {
     const { number } = link;
     if (this.#links.get(number) !== link) return;
     this.#links.delete(number);
+    this.#tap?.gone(number);
     if (link.hasStarted) this.#neverStarted.delete(number);
     else this.#neverStarted.set(number, why);
     link.sheet.addTo(this.#pastSheet, false);

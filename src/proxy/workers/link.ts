@@ -7,6 +7,7 @@ import { FilterRefused, type ShippedFilter } from "../../core/filter.ts";
 import type { Logger } from "../../core/log.ts";
 import { RemoteSheet } from "../../core/sheet-sum.ts";
 import type { FilterTaker } from "./fleet-engine.ts";
+import type { TapEvent } from "../../model/tap.ts";
 import type { FromWorker, ToWorker, WorkerReport, WorkerStart } from "./protocol.ts";
 import { type SenderOptions, SnapshotSender } from "./snapshot-sender.ts";
 
@@ -41,6 +42,8 @@ export interface LinkOptions {
   watches(port: number): void;
   /** It counts no longer in a series of its sheet. */
   dropped(link: WorkerLink, family: string, labels: string): void;
+  /** It saw requests that an observer wants. */
+  tapped?(worker: number, id: number, events: readonly TapEvent[]): void;
   /** Once, when the thread is gone. */
   ended(link: WorkerLink, why: string): void;
 }
@@ -192,6 +195,8 @@ export class WorkerLink implements FilterTaker {
         this.newest = m.report;
         if (this.#report?.id === m.id) this.#report.resolve();
         return;
+      case "tapped":
+        return this.#o.tapped?.(this.number, m.id, m.events);
       case "pong":
         this.#unanswered = 0;
         return;

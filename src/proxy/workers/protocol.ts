@@ -6,7 +6,9 @@ import type { FilterRef, FilterSeries, FilterStats, ShippedFilter } from "../../
 import type { LogLevel } from "../../core/log.ts";
 import type { Family, Series } from "../../core/sheet.ts";
 import type { FamilyInfo, SentExemplar } from "../../core/sheet-sum.ts";
+import type { TapRequest } from "../../api/tap.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
+import type { TapEvent } from "../../model/tap.ts";
 import type { LogFormat, ProxyConfig } from "../config.ts";
 import type { Credentials } from "../credentials.ts";
 import type {
@@ -85,6 +87,9 @@ export type ToWorker =
   | { readonly type: "port"; readonly port: number }
   | { readonly type: "listen" }
   | { readonly type: "report"; readonly id: number }
+  /** Somebody observes requests, or has seen as many as it wanted. */
+  | { readonly type: "tap"; readonly id: number; readonly request: TapRequest }
+  | { readonly type: "untap"; readonly id: number }
   | { readonly type: "ping" }
   | { readonly type: "drain"; readonly graceMs: number }
   | { readonly type: "leave" };
@@ -118,6 +123,8 @@ export type FromWorker =
   | { readonly type: "listening"; readonly addrs: readonly SocketAddr[] }
   | { readonly type: "deaf"; readonly why: string }
   | { readonly type: "report"; readonly id: number; readonly report: WorkerReport }
+  /** What an observer wants to see. */
+  | { readonly type: "tapped"; readonly id: number; readonly events: readonly TapEvent[] }
   | { readonly type: "pong" }
   | { readonly type: "drained" };
 
