@@ -27,7 +27,7 @@ export class OpaqueServer implements Core, Reply {
   readonly #options: ServerOptions;
   readonly #x: Exchange;
   readonly #series: TcpRouteSeries | null;
-  /** It was counted as one of its route. */
+  /** It is opaque for certain: one of its route, and what a drain waits for. */
   #counted = false;
   #ch: Chan = 0;
   #sink: Sink | null = null;
@@ -87,7 +87,6 @@ export class OpaqueServer implements Core, Reply {
     if (this.#early === null) this.#count();
     const x = this.#x;
     x.begin(this.#driver.now);
-    this.#options.inFlight.count++;
     connectTo(x, formatSocketAddr(x.conn.target));
     const sink = this.#options.service(x, this);
     if (this.#over) return;
@@ -164,6 +163,7 @@ export class OpaqueServer implements Core, Reply {
   #count(): void {
     if (this.#over || this.#counted) return;
     this.#counted = true;
+    this.#options.inFlight.count++;
     this.#series?.opened();
   }
 
@@ -183,8 +183,10 @@ export class OpaqueServer implements Core, Reply {
       this.#x.error ??= why;
       sink?.abort(why);
     }
-    this.#options.inFlight.count--;
-    if (this.#counted) this.#series?.closed(this.#x.error);
+    if (this.#counted) {
+      this.#options.inFlight.count--;
+      this.#series?.closed(this.#x.error);
+    }
     this.#x.finish();
   }
 

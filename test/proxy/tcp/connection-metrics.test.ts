@@ -76,6 +76,18 @@ test("a target's detections and connections are under its policy's parent", asyn
   ]);
 });
 
+test("a drain waits for opaque connections, and not for clients that have said nothing", async () => {
+  const f = redirected();
+  f.driver.advance(100);
+  f.driver.open(f.upstream());
+  assert.is(f.draining.inFlight.count, 0);
+  f.driver.feed(f.upstream(), "220 mail.test\r\n");
+  await turn();
+  assert.is(f.draining.inFlight.count, 1);
+  f.driver.fail(f.client, { kind: "reset", message: "ECONNRESET" });
+  assert.is(f.draining.inFlight.count, 0);
+});
+
 test("a client that speaks HTTP late has taken no route of opaque bytes", async () => {
   const f = redirected();
   f.driver.advance(100);
