@@ -158,7 +158,7 @@ export class Repair {
     const event = {
       apiVersion: "events.k8s.io/v1",
       kind: "Event",
-      metadata: { generateName: `${name.slice(0, 200)}.`, namespace },
+      metadata: { generateName: `${name.slice(0, 200).replace(/[.-]+$/, "")}-`, namespace },
       eventTime: new Date(this.#clock.wall()).toISOString().replace("Z", "000Z"),
       reportingController: REPORTER,
       reportingInstance: this.#instance,
