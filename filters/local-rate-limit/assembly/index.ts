@@ -71,7 +71,10 @@ function burst(rate: f64): f64 {
 function refuse(which: i32, rate: f64): Action {
   limited.inc(which);
   replyHeader("retry-after", lend((<i32> Math.ceil(1 / rate)).toString()));
-  return reply(429, "Too many requests\n");
+  // Says which limit it was: the proxy counts them apart, and a client should know whether it is alone.
+  return which == TOTAL
+    ? reply(429, "Too many requests\n")
+    : reply(429, "Too many requests of this client\n");
 }
 
 function overrideOf(peer: Text): i32 {

@@ -68,7 +68,7 @@ export class Routed {
     if (limit == null || limit.total === 0) return "identity";
     if (limit.identity === 0 && limit.overrides.length === 0) return "total";
     // The filter that has both says which it was.
-    return x.local?.body.includes("client") === true ? "identity" : "total";
+    return x.local?.body.includes("of this client") === true ? "identity" : "total";
   }
 }
 
