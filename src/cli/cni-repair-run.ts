@@ -2,7 +2,7 @@
 // watches the node's pods, hands them to `src/cni/repair.ts`, and serves its admin pages.
 
 import { dirname, resolve } from "node:path";
-import { MESHED_LABEL, Repair, type RepairApi } from "../cni/repair.ts";
+import { MESHED_LABEL, Repair, REPAIR_PREFIX, type RepairApi } from "../cni/repair.ts";
 import { RepairMetrics } from "../cni/repair-metrics.ts";
 import { type KubeApi, KubeError } from "../control/k8s/api.ts";
 import { apiKind } from "../control/k8s/kinds.ts";
@@ -18,7 +18,6 @@ import { readBounded } from "../runtime/files.ts";
 import { createHttpClient } from "../runtime/http-client.ts";
 import { serveHttp } from "../runtime/http-server.ts";
 import { onStopSignal, SYSTEM_CLOCK } from "../runtime/process.ts";
-import { REPAIR_PREFIX } from "./cni-repair.ts";
 import type { Terminal } from "./command.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import { type Flags, quote } from "./flags.ts";

@@ -1,10 +1,8 @@
 // `tulle cni-repair`: what the command is called and takes. What it does is loaded when it is run, since
 // it brings a client of the Kubernetes API, which other commands must not wait for.
 
+import { REPAIR_PREFIX } from "../cni/repair.ts";
 import type { Command } from "./command.ts";
-
-/** Linkerd's variables begin with this. */
-export const REPAIR_PREFIX = "LINKERD_CNI_REPAIR_CONTROLLER_";
 
 /** Repairs the pods of a node. */
 export const cniRepairCommand: Command = {

@@ -11,6 +11,8 @@ import type { RepairMetrics } from "./repair-metrics.ts";
 
 /** Who says so in events. */
 export const REPORTER = "linkerd-cni-repair-controller";
+/** Linkerd's variables of its controller begin with this. */
+export const REPAIR_PREFIX = "LINKERD_CNI_REPAIR_CONTROLLER_";
 /** By which pods of a mesh are found. */
 export const MESHED_LABEL = "linkerd.io/control-plane-ns";
 
