@@ -25,7 +25,7 @@ export async function checkRules(
       const enter = place.netns === null ? [] : ["nsenter", `--net=${place.netns}`, "--"];
       const result = await run([...enter, save], "");
       if (result.code !== 0) {
-        const failure = explain(save, result, family === "ipv6");
+        const failure = explain(save, result, family === "ipv6", place.netns);
         if (!failure.modeCannotWork) throw new CniError(CODES.rules, failure.message);
         continue;
       }
