@@ -2,7 +2,7 @@
 // Linkerd's, so that its dashboards and CLI read them; `metrics/` has the objects through which layers
 // count, and `docs/METRICS.md` says what each family is.
 
-import { type Family, type Labels, Sheet } from "../core/sheet.ts";
+import { type Family, formatLabels, type Labels, Sheet } from "../core/sheet.ts";
 
 /** Linkerd's latency buckets, in milliseconds. */
 export const LATENCY_MS: readonly number[] = [
@@ -175,6 +175,13 @@ export class ProxyMetrics extends WithSheet {
   constructor(sheet: Sheet = new Sheet(), wall: () => number = () => 0) {
     super(sheet);
     this.wall = wall;
+  }
+
+  /** As `count`, for labels that a peer may choose: the series goes when it idles. */
+  countPassing(family: Family, labels: Labels): void {
+    const text = formatLabels(labels);
+    const group = this.sheet.group(`${family.name} ${text}`);
+    this.sheet.add(this.sheet.cellOf(family, text, group), 1);
   }
 
   /** Adds one to a series at error rate; not for the hot path. */

@@ -16,6 +16,7 @@ import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { countTransportHeader } from "../tcp/detect-metrics.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
 import { Forward } from "../tcp/forward.ts";
+import { targetLabels } from "../metrics/origins.ts";
 import { AwaitHeader } from "./await-header.ts";
 import type { Gateway } from "./gateway.ts";
 import type { TransportHeader } from "../../api/transport-header.ts";
@@ -107,9 +108,10 @@ export class Inbound {
   };
 
   /** A handshake that failed; called by the listener. */
-  readonly refused = (why: string, detail: string): void => {
+  readonly refused = (why: string, detail: string, to: SocketAddr | null = null): void => {
     const { metrics, log } = this.#o;
-    metrics.count(metrics.inboundTcpErrors, { error: why });
+    const target = to === null ? {} : targetLabels(to);
+    metrics.countPassing(metrics.inboundTcpErrors, { ...target, error: why });
     log.warn("refused a connection", { why, detail });
   };
 
@@ -153,7 +155,7 @@ export class Inbound {
   ): Core {
     const to = original ?? this.#o.application(portNumber);
     if (this.#o.isOwn?.(to) === true) {
-      this.refused("loop", `${peer.remote.ip}: ${formatSocketAddr(to)} is this proxy itself`);
+      this.refused("loop", `${peer.remote.ip}: ${formatSocketAddr(to)} is this proxy itself`, to);
       return new Refuse(this.#o.driver);
     }
     const port = this.#port(portNumber, to);
@@ -212,7 +214,11 @@ export class Inbound {
           return this.#served(ch, port, conn, peer, found);
         }
         if (httpOnly) {
-          this.refused("not HTTP", `${peer.remote.ip}: the application speaks HTTP only`);
+          this.refused(
+            "not HTTP",
+            `${peer.remote.ip}: the application speaks HTTP only`,
+            port.application,
+          );
           return new Refuse(this.#o.driver, "flush");
         }
         return this.#served(ch, port, conn, peer, "opaque");
@@ -230,7 +236,10 @@ export class Inbound {
 
   #forward(ch: Chan, port: InboundPort, conn: ConnInfo, peer: Peer): Served {
     const made = this.#forwarding(ch, port, conn);
-    return typeof made === "string" ? this.#refuse(peer, made) : made;
+    if (typeof made !== "string") return made;
+    // What the policy denies is counted by it, and is no error.
+    this.#o.log.warn("refused a connection", { why: made, client: peer.remote.ip });
+    return new Refuse(this.#o.driver);
   }
 
   /** Opaque bytes, or why not. */
@@ -239,10 +248,10 @@ export class Inbound {
     const client = clientOf(conn);
     const decision = port.decide(client);
     if (decision?.authorization == null) {
-      metrics.count(metrics.tcpAuthzDeny, decision?.labels ?? {});
+      metrics.countPassing(metrics.tcpAuthzDeny, decision?.labels ?? {});
       return `not authorized on port ${port.port}`;
     }
-    metrics.count(metrics.tcpAuthzAllow, decision.labels);
+    metrics.countPassing(metrics.tcpAuthzAllow, decision.labels);
     const chain = port.watched.value?.routes.at(-1)?.chain ?? NO_FILTERS;
     const filtered = FilteredConnection.accept(chain, conn, driver.now);
     if (filtered instanceof Error) return filtered.message;
@@ -250,7 +259,7 @@ export class Inbound {
     // A policy that changes is applied to connections that are open.
     const end = port.watched.subscribe(() => {
       if (port.decide(client)?.authorization != null) return;
-      metrics.count(metrics.tcpAuthzTerminate, decision.labels);
+      metrics.countPassing(metrics.tcpAuthzTerminate, decision.labels);
       core.terminate("no longer authorized");
     });
     const core = new Forward(driver, port.connect, null, {

@@ -139,7 +139,7 @@ function route(standing: Standing, inner: HttpService): HttpService {
   return (x, reply) => {
     const matched = matchRoute(standing.snapshot?.routes ?? [], x.request);
     if (matched === null) {
-      metrics.count(metrics.routeNotFound, standing.decision?.labels ?? {});
+      metrics.countPassing(metrics.routeNotFound, standing.decision?.labels ?? {});
       reply.fail(
         new MeshError(
           "no-route",

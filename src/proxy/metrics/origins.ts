@@ -1,7 +1,17 @@
 // Where policy came from, as the labels of Linkerd's registry families. Target rate.
 
+import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { Labels } from "../../core/sheet.ts";
 import type { Origin } from "../../model/profile.ts";
+
+/** Where a connection was going. */
+export function targetLabels(addr: SocketAddr): Labels {
+  return {
+    target_addr: formatSocketAddr(addr),
+    target_ip: addr.ip,
+    target_port: String(addr.port),
+  };
+}
 
 /** A built-in default, which has only a name. */
 export function namedDefault(name: string): Origin {

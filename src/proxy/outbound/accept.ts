@@ -12,6 +12,7 @@ import { Http2Server, type Http2ServerOptions } from "../http2/server.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { ConnectionSeries } from "../metrics/connections.ts";
+import { targetLabels } from "../metrics/origins.ts";
 import { counted } from "../tcp/counted.ts";
 import { AwaitHello } from "../tcp/await-hello.ts";
 import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
@@ -57,10 +58,14 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
   });
   const { httpOnly = false, detectMs = DETECT_MS } = o;
   const connections = new TargetConnections(o.metrics);
+  const failed = (error: string, to: SocketAddr) => {
+    const { metrics } = o;
+    metrics.countPassing(metrics.outboundTcpErrors, { ...targetLabels(to), error });
+  };
   return (ch, peer) => {
     const { original } = peer;
     if (original !== undefined && o.isOwn?.(original) === true) {
-      o.metrics.count(o.metrics.outboundTcpErrors, { error: "loop" });
+      failed("loop", original);
       return new Refuse(o.driver);
     }
     o.driver.meter(ch, series);
@@ -108,7 +113,7 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     try {
       stack = o.targets.get(formatSocketAddr(original), { original });
     } catch {
-      o.metrics.count(o.metrics.outboundTcpErrors, { error: "overload" });
+      failed("loadshed", original);
       return new Refuse(o.driver);
     }
     // On an opaque port nothing is read as HTTP, whatever it looks like.
@@ -118,7 +123,7 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
       if (is === "detect") return detect();
       return is === "opaq" ? opaque() : new AwaitHello(o.driver, detectMs, (hello) => {
         if (hello.kind === "tls") return opaque(hello.serverName);
-        o.metrics.count(o.metrics.outboundTcpErrors, { error: "not TLS" });
+        failed("not TLS", original);
         return new Refuse(o.driver);
       });
     };
