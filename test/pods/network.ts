@@ -30,7 +30,9 @@ export class Network {
     await removeOrphans();
     const name = `${PREFIX}${process.pid}`;
     for (let n = process.pid;; n++) {
-      const [subnet, subnet6] = [`10.199.${n % 250}`, `fd99:${n % 250}:`];
+      // never 0, which addresses have a shorter form for
+      const third = 1 + n % 250;
+      const [subnet, subnet6] = [`10.199.${third}`, `fd99:${third}:`];
       const subnets = ["--subnet", `${subnet}.0/24`, "--subnet", `${subnet6}:/64`];
       const create = ["network", "create", "--disable-dns", "--ipv6", ...subnets, name];
       const failed = await podman(...create).then(() => null, String);
