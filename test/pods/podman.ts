@@ -79,10 +79,14 @@ export async function podman(...args: string[]): Promise<string> {
 export async function buildImage(kind: ImageKind): Promise<string> {
   const tag = `localhost/tulle-pods/tulle:${kind}`;
   const target = kind === "node" ? [] : ["--target", kind];
+  const id = async () => (await run(["podman", "image", "inspect", "-f", "{{.Id}}", tag])).stdout;
+  const before = await id();
   const { status, stdout, stderr } = await run([
     ...["nice", "-n", "10", "k8s/image/build", tag],
     ...["--build-arg", `BASE=${baseImage("base")}`, ...target],
   ], { timeoutMs: 240_000 });
   if (status !== 0) throw new Error(`k8s/image/build: ${(stderr || stdout).slice(-2000)}`);
+  // Of other sources: nobody needs it any more, unless a pod still runs it.
+  if (before !== "" && before !== await id()) await run(["podman", "rmi", before.trim()]);
   return tag;
 }
