@@ -33,7 +33,11 @@ import { workerCount } from "./config/cores.ts";
 import { PROXY_ENV } from "./config/names.ts";
 import { withoutEffect } from "./config/no-effect.ts";
 import { type Credentials, keepCredentials } from "./credentials.ts";
-import { type ControlTarget, countedTransport } from "./discovery/counted-transport.ts";
+import {
+  type ControlTarget,
+  countedResolutions,
+  countedTransport,
+} from "./discovery/counted-transport.ts";
 import { createMeshDiscovery } from "./discovery/mesh.ts";
 import { STANDARD_FILTERS, type StandardModules } from "./discovery/standard-filters.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
@@ -81,9 +85,22 @@ export async function runProxy(
   // Control side: certificates first, since everything else may need them.
   const secrets = await openSecrets({ ...identity, name: identity.id });
   const anonymous = trustOnly(identity.anchorsPem);
-  const identityClient = createGrpcClient(identity.svc, () => mesh.client() ?? anonymous);
-  const destinationClient = createGrpcClient(config.destination.svc, () => mesh.client());
-  const policyClient = createGrpcClient(config.policy.svc, () => mesh.client());
+  const resolved = (client: string) => countedResolutions(client, thread.metrics);
+  const identityClient = createGrpcClient(
+    identity.svc,
+    () => mesh.client() ?? anonymous,
+    resolved("identity"),
+  );
+  const destinationClient = createGrpcClient(
+    config.destination.svc,
+    () => mesh.client(),
+    resolved("destination"),
+  );
+  const policyClient = createGrpcClient(
+    config.policy.svc,
+    () => mesh.client(),
+    resolved("policy"),
+  );
   const clients = [identityClient, destinationClient, policyClient];
   const counted = ({ transport }: GrpcClient, target: ControlTarget) =>
     countedTransport(transport, target, thread.metrics, clock);

@@ -33,17 +33,23 @@ const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
  * and retries nothing itself.
  *
  * `context` gives the newest client credentials (`MeshTls.client`), asked for each new connection;
- * while it gives null, calls to a server that needs TLS fail at once.
+ * while it gives null, calls to a server that needs TLS fail at once. `resolved` hears of each name that
+ * was looked up.
  */
 export function createGrpcClient(
   target: GrpcTarget,
   context: () => tls.SecureContext | null,
+  resolved: (isFound: boolean) => void = () => {},
 ): GrpcClient {
   const { port } = target;
   const host = target.host.includes(":") ? `[${target.host}]` : target.host;
   // As in Linkerd, `:scheme` is http and `:authority` is what was configured, also over mesh TLS.
   const baseUrl = `http://${host}:${port}`;
-  const session = new GrpcSession(baseUrl, () => connect(target, context));
+  const session = new GrpcSession(baseUrl, () => {
+    const socket = connect(target, context);
+    socket.once("lookup", (e: Error | null) => resolved(e === null));
+    return socket;
+  });
   const transport = createGrpcTransport({
     baseUrl,
     sessionManager: session,

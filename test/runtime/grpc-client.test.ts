@@ -7,6 +7,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import http2 from "node:http2";
 import net from "node:net";
+import { hostname } from "node:os";
 import tls from "node:tls";
 import { Destination } from "../../src/api/gen/destination_pb.ts";
 import { noEndpointsUpdate } from "../../src/api/endpoint.ts";
@@ -111,6 +112,28 @@ async function failure(promise: Promise<unknown>): Promise<ConnectError> {
   }
   throw new Error("did not fail");
 }
+
+test("each name that is looked up is told, an address is not", async () => {
+  const server = await serve();
+  const told: boolean[] = [];
+  const ask = async (host: string) => {
+    const target = { host, port: server.port, identity: null };
+    const { transport, close } = createGrpcClient(target, () => null, (is) => told.push(is));
+    const stop = new AbortController();
+    try {
+      const updates = createClient(Destination, transport).get({}, { signal: stop.signal });
+      for await (const _ of updates) stop.abort();
+    } catch {
+      // it was cancelled, or nobody is there
+    }
+    close();
+  };
+  await ask("127.0.0.1");
+  assert.equal(told, []);
+  await ask(hostname()); // whatever it leads to
+  assert.is(told.length, 1);
+  await server.close();
+});
 
 test("createGrpcClient() reads a stream in clear text and ends it on abort", async () => {
   const server = await serve();

@@ -94,6 +94,22 @@ export function countedTransport(
   };
 }
 
+/** Counts the names that a control-plane client looks up, under `control_dns_resolutions_total`. */
+export function countedResolutions(
+  client: string,
+  metrics: ProxyMetrics,
+): (isFound: boolean) => void {
+  const family = metrics.sheet.family(
+    "control_dns_resolutions_total",
+    "counter",
+    "Names of the control plane that were looked up",
+  );
+  return (isFound) => {
+    const result = isFound ? "ok" : "not_found";
+    metrics.count(family, { client, record_type: "A/AAAA", result });
+  };
+}
+
 /** The messages, with their end told, also when nobody reads on. */
 async function* counted<T>(
   messages: AsyncIterable<T>,
