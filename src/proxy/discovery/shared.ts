@@ -18,6 +18,7 @@ export class Shared<T> {
   readonly #handles = new Set<Handle<T>>();
   readonly #lease: Lease | null;
   #cancelDrop: (() => void) | null = null;
+  #closed = false;
 
   constructor(lease: Lease | null) {
     this.#lease = lease;
@@ -59,14 +60,16 @@ export class Shared<T> {
     for (const handle of [...this.#handles]) handle.explained(why);
   }
 
-  /** Cancels the pending drop; for the owner, at its end. */
+  /** Nothing is dropped any more, now or when readers leave later; for the owner, at its end. */
   close(): void {
+    this.#closed = true;
     this.#cancelDrop?.();
     this.#cancelDrop = null;
   }
 
   #released(handle: Handle<T>): void {
-    if (!this.#handles.delete(handle) || this.#handles.size > 0 || this.#lease === null) return;
+    if (!this.#handles.delete(handle) || this.#handles.size > 0) return;
+    if (this.#lease === null || this.#closed) return;
     const { clock, idleMs, drop } = this.#lease;
     this.#cancelDrop = clock.after(idleMs, () => {
       this.#cancelDrop = null;
