@@ -157,7 +157,10 @@ test("inbound: a request of HTTP/2 without an authority is refused, and nobody e
       "\0\0\x06\x01\x05\0\0\0\x03\x82\x86\x84\x41\x01a",
   );
   await one.saw(/named/);
-  assert.match(one.text(), /\0\0\x04\x03\0\0\0\0\x01\0\0\0\x01/, "RST_STREAM, PROTOCOL_ERROR");
+  assert.ok(
+    one.text().includes("\0\0\x04\x03\0\0\0\0\x01\0\0\0\x01"),
+    "RST_STREAM, PROTOCOL_ERROR",
+  );
   assert.is(app.got.length, 1);
   one.socket.destroy();
 });
