@@ -155,6 +155,19 @@ for (const { says, to } of PATHS) {
     assert.not.ok(has(heads[0] ?? "", "l5d-orig-proto"));
   });
 
+  test(`${says}: an upgrade to h2c is taken out of the request`, async () => {
+    const { app, heads } = await answering(EMPTY);
+    const fields = ["upgrade: h2c", "http2-settings: ", "connection: upgrade, http2-settings"];
+    assert.match(
+      await exchange(to(app), request("GET /", ...fields), /\r\n\r\n$/),
+      /^HTTP\/1\.1 200 /,
+    );
+    for (const name of ["upgrade", "http2-settings"]) {
+      assert.not.ok(has(heads[0] ?? "", name), name);
+    }
+    assert.not.match(heads[0] ?? "", /^connection: .*upgrade/im);
+  });
+
   for (const length of ["", "content-length: 0\r\n"]) {
     test(`${says}: CONNECT becomes a tunnel${length === "" ? "" : ", and the answer's length is taken out"}`, async () => {
       const { app, heads } = await upgrading(`HTTP/1.1 200 OK\r\n${length}\r\n`);

@@ -27,10 +27,12 @@ export interface Of {
   /** Where its proxy takes transport headers. */
   readonly inboundPort?: number;
   readonly labels?: Readonly<Record<string, string>>;
+  /** What a gateway goes on to. */
+  readonly authority?: string;
 }
 
 export function weightedAddr(at: string, of: Of = {}): Json {
-  const { identity, hint, inboundPort, labels = {} } = of;
+  const { identity, hint, inboundPort, labels = {}, authority } = of;
   const protocolHint = {
     ...(hint === undefined ? {} : { [hint]: {} }),
     ...(inboundPort === undefined ? {} : { opaqueTransport: { inboundPort } }),
@@ -43,6 +45,7 @@ export function weightedAddr(at: string, of: Of = {}): Json {
       tlsIdentity: { dnsLikeIdentity: { name: identity }, serverName: { name: identity } },
     }),
     ...(Object.keys(protocolHint).length === 0 ? {} : { protocolHint }),
+    ...(authority === undefined ? {} : { authorityOverride: { authorityOverride: authority } }),
   };
 }
 
