@@ -28,15 +28,21 @@ import { type OnSkip, shown, WireError } from "./wire-error.ts";
 export const MAX_ENDPOINTS = 16_384;
 /** Labels of one endpoint, those of its set included. */
 const MAX_LABELS = 64;
+/** What may stand in Host and in a transport header. */
+const AUTHORITY = /^[A-Za-z0-9._-]{1,253}(:[1-9][0-9]{0,4})?$/;
 /** The bounds of a window (RFC 9113 §6.5.2, §6.9.1). */
 const MIN_CONNECTION_WINDOW = 65_535;
 const MAX_WINDOW = 2 ** 31 - 1;
 /** More PINGs are a flood. */
 const MIN_KEEP_ALIVE_MS = 1000;
 
+function portOf(authority: string): number {
+  return Number(authority.split(":")[1] ?? 0);
+}
+
 /** Labels of the endpoint alone: those of the whole set travel once, beside it. */
 export function endpointToWire(endpoint: Endpoint): WeightedAddr {
-  const { addr, weight, labels, identity, transportPort, hint, http2 } = endpoint;
+  const { addr, weight, labels, identity, transportPort, hint, http2, authority } = endpoint;
   return create(WeightedAddrSchema, {
     addr: addrToWire(addr),
     weight,
@@ -49,6 +55,7 @@ export function endpointToWire(endpoint: Endpoint): WeightedAddr {
       },
     }),
     ...(http2 === undefined ? {} : { http2: http2ToWire(http2) }),
+    ...(authority === undefined ? {} : { authorityOverride: { authorityOverride: authority } }),
   });
 }
 
@@ -91,6 +98,13 @@ export function endpointFromWire(
   if (transportPort > 65535) {
     throw new WireError(`${field}.protocol_hint.opaque_transport.inbound_port`, "is over 65535");
   }
+  const authority = wire.authorityOverride?.authorityOverride ?? "";
+  if (authority !== "" && (!AUTHORITY.test(authority) || !(portOf(authority) <= 65_535))) {
+    throw new WireError(
+      `${field}.authority_override`,
+      `is no name with a port: ${shown(authority)}`,
+    );
+  }
   return {
     addr: addrFromWire(wire.addr, `${field}.addr`),
     weight: wire.weight,
@@ -101,6 +115,7 @@ export function endpointFromWire(
     transportPort,
     hint: hintFromWire(wire.protocolHint),
     ...(wire.http2 === undefined ? {} : { http2: http2FromWire(wire.http2, `${field}.http2`) }),
+    ...(authority === "" ? {} : { authority }),
   };
 }
 

@@ -120,6 +120,8 @@ export class Exchange {
   choice: EndpointChoice | null = null;
   /** The cookie that the client is given, by which the balancer knows it again; empty: none. */
   givenCookie = "";
+  /** What the request was for before an endpoint's own name took its place; undefined: it still is. */
+  ownAuthority: string | null | undefined = undefined;
   /** The final status sent to the client; 0 when it got none. */
   status = 0;
   /** The endpoint's proxy asks that the client's connection ends with this response. */
@@ -173,6 +175,7 @@ export class Exchange {
     this.answered = false;
     this.choice = null;
     this.givenCookie = "";
+    this.ownAuthority = undefined;
     this.status = 0;
     this.endsClient = false;
     this.grpcStatus = -1;

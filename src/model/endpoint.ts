@@ -27,6 +27,9 @@ export interface Endpoint {
   readonly hint: ProtocolHint;
   /** Absent: nothing was said. */
   readonly http2?: EndpointHttp2;
+  /** What requests to it are for, `name[:port]`, whatever the client named: it is a gateway, which sends
+   * them on to that service in its own cluster. Absent: what the client named. */
+  readonly authority?: string;
   /** The destination that it belongs to, where a target's traffic goes to several. */
   readonly backend?: string;
 }

@@ -94,6 +94,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Connections that failed here, inbound",
   );
+  readonly ingressWithoutOverride = this.#family(
+    "outbound_http_ingress_without_override_total",
+    "counter",
+    "Requests in ingress mode that did not say where they go",
+  );
   readonly outboundTcpErrors = this.#family(
     "outbound_tcp_errors_total",
     "counter",
@@ -189,4 +194,3 @@ export class ProxyMetrics extends WithSheet {
     this.sheet.add(this.sheet.cell(family, labels), 1);
   }
 }
-

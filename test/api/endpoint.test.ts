@@ -43,9 +43,17 @@ test("an endpoint comes back from the wire as it was", () => {
         windows: { stream: 65_535, connection: 1_048_576 },
       },
     }),
+    endpoint("10.0.0.1", { authority: "web.shop.svc.cluster.local:80" }),
     endpoint("10.0.0.1", { identity: { name: "spiffe://mesh/ns/a", serverName: "vm.shop" } }),
   ];
   for (const e of all) assert.equal(endpointFromWire(endpointToWire(e), {}, "e"), e);
+});
+
+test("an authority that could not stand in a request is refused", () => {
+  for (const authority of ["a b", "a:99999", "a:", "a\r\nx: y", "x".repeat(300), "http://a"]) {
+    const wire = endpointToWire(endpoint("10.0.0.1", { authority }));
+    assert.throws(() => endpointFromWire(wire, {}, "e"), /^e\.authority_override/);
+  }
 });
 
 test("HTTP/2 parameters that are not whole say nothing", () => {

@@ -17,13 +17,21 @@ export function inboundConfig(
     (text) => grammar.listPorts(grammar.parsePorts(text), MAX_INBOUND_PORTS),
     [],
   );
+  const listen = read.get("LINKERD2_PROXY_INBOUND_LISTEN_ADDR", grammar.parseListen, {
+    ip: "0.0.0.0",
+    port: 4143,
+  });
+  const gatewaySuffixes = read.get(
+    "LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES",
+    grammar.parseSuffixes,
+    [],
+  );
+  // A gateway authorizes by the policy of the mesh port.
+  const own = gatewaySuffixes.length === 0 ? [adminPort] : [adminPort, listen.port];
   return {
-    listen: read.get("LINKERD2_PROXY_INBOUND_LISTEN_ADDR", grammar.parseListen, {
-      ip: "0.0.0.0",
-      port: 4143,
-    }),
+    listen,
     ips: read.get("LINKERD2_PROXY_INBOUND_IPS", grammar.parseIps, []),
-    ports: ports.includes(adminPort) ? ports : [...ports, adminPort],
+    ports: [...ports, ...own.filter((port) => !ports.includes(port))],
     defaultPolicy: read.get(
       "LINKERD2_PROXY_INBOUND_DEFAULT_POLICY",
       (text) => parseDefaultPolicy(text, clusterNetworks),
@@ -39,11 +47,7 @@ export function inboundConfig(
       parseAuthorityLabels,
       false,
     ),
-    gatewaySuffixes: read.get(
-      "LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES",
-      grammar.parseSuffixes,
-      [],
-    ),
+    gatewaySuffixes,
     ...directionConfig(read, "INBOUND", {
       connectTimeoutMs: 300,
       backoffMaxMs: 10_000,

@@ -10,7 +10,6 @@ const TRACE = "spans are not exported";
 const DNS = "the system's resolver keeps its own times";
 const NO_QUEUE = "nothing waits for the application: what cannot be reached fails at once";
 const AS_REQUESTS = "connections wait as requests do, by the values of HTTP";
-const NOT_YET = "its feature is not there yet";
 const H2_BUFFERS = "flow control has fixed windows, and what is sent is bounded by them";
 
 /** What is set without effect, and why. */
@@ -19,14 +18,12 @@ export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>(
   ["LINKERD2_PROXY_DNS_MIN_TTL", DNS],
   ["LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_INBOUND_CONNECT_USER_TIMEOUT", USER_TIMEOUT],
-  ["LINKERD2_PROXY_INBOUND_GATEWAY_SUFFIXES", NOT_YET],
   ["LINKERD2_PROXY_INBOUND_HTTP_FAILFAST_TIMEOUT", NO_QUEUE],
   ["LINKERD2_PROXY_INBOUND_HTTP_QUEUE_CAPACITY", NO_QUEUE],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_IDENTITY", POLICY],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_TLS", POLICY],
   ["LINKERD2_PROXY_INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", H2_BUFFERS],
   ["LINKERD2_PROXY_INBOUND_SERVER_HTTP2_MAX_SEND_BUF_SIZE", H2_BUFFERS],
-  ["LINKERD2_PROXY_INGRESS_MODE", NOT_YET],
   ["LINKERD2_PROXY_OUTBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_OUTBOUND_CONNECT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_OUTBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", H2_BUFFERS],

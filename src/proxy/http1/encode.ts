@@ -30,7 +30,8 @@ export function requestRoom(head: RequestHead): number {
 
 /**
  * Writes the request as it goes to an endpoint: origin-form (RFC 9112 §3.2.1) unless the head says
- * otherwise, the client's version, since an application may answer by it, one Host, our own framing. Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
+ * otherwise, the client's version, since an application may answer by it, one Host, our own framing.
+ * Received `l5d-…` fields are never forwarded: a proxy sets its own as edits.
  */
 export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): number {
   const { buf: src, base } = head;

@@ -75,13 +75,15 @@ export function classify(
         seen.upgrade = true;
         return FIELD_HOP;
       }
-      return is(buf, from, "trailer") ? FIELD_HOP : FIELD_PLAIN;
+      if (!is(buf, from, "trailer")) break;
+      return FIELD_HOP;
     case 10:
       if (is(buf, from, "connection")) {
         seen.connection = true;
         return FIELD_HOP;
       }
-      return is(buf, from, "keep-alive") ? FIELD_HOP : FIELD_PLAIN;
+      if (!is(buf, from, "keep-alive")) break;
+      return FIELD_HOP;
     case 14: {
       if (!is(buf, from, "content-length")) break;
       // A second one, even of the same value, is a sign of an attack (RFC 9112 §6.3).
@@ -98,14 +100,16 @@ export function classify(
       return FIELD_CONTENT_LENGTH;
     }
     case 16:
-      return is(buf, from, "proxy-connection") ? FIELD_HOP : FIELD_PLAIN;
+      if (!is(buf, from, "proxy-connection")) break;
+      return FIELD_HOP;
     case 17:
       if (!is(buf, from, "transfer-encoding")) break;
       if (valueTo - valueFrom !== 7 || !is(buf, valueFrom, "chunked")) return UNKNOWN_CODING;
       if (++seen.transferEncoding > 1) return MALFORMED;
       return FIELD_HOP;
     case 19:
-      return is(buf, from, "proxy-authorization") ? FIELD_HOP : FIELD_PLAIN;
+      if (!is(buf, from, "proxy-authorization")) break;
+      return FIELD_HOP;
   }
   // l5d-…
   return to - from > 4 && ((buf[from] as number) | 0x20) === 108 && buf[from + 1] === 53 &&

@@ -128,6 +128,13 @@ export function queued(balancer: BalancerSeries | null, x: Exchange): void {
   x.waitedMs = 0;
 }
 
+/** A gateway is asked for what it is to go on to, anybody else for what the client or a filter named. */
+function nameFor(x: Exchange, authority: string | undefined): void {
+  const { request } = x;
+  if (x.ownAuthority === undefined) x.ownAuthority = request.newAuthority;
+  request.newAuthority = authority ?? x.ownAuthority;
+}
+
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(
   target: Target,
@@ -169,7 +176,8 @@ export function balance(
       return NOTHING_MORE;
     }
     x.endpointLabels = endpoint.endpoint.labels;
-    const { client } = endpoint;
+    const { client, endpoint: { authority } } = endpoint;
+    if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
     if (tap.active === 0) return client.dispatch(x, reply);
     const ends = outboundEnds(
       endpoint.endpoint,

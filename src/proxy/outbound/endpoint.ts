@@ -72,7 +72,16 @@ export function prefaceFor(
   protocol: "http1" | "http2" | "opaque",
 ): Uint8Array | null {
   if (to.tls === null || endpoint.transportPort === 0) return null;
-  return encodeTransportHeader({ port: endpoint.addr.port, name: "", protocol });
+  const { addr, authority = "" } = endpoint;
+  const colon = authority.indexOf(":");
+  // A gateway is told which service to go on to; without a port it cannot be.
+  return colon < 0
+    ? encodeTransportHeader({ port: addr.port, name: "", protocol })
+    : encodeTransportHeader({
+      port: Number(authority.slice(colon + 1)),
+      name: authority.slice(0, colon),
+      protocol,
+    });
 }
 
 /** What is spoken to an endpoint whose hint says so: only a proxy makes HTTP/1 of HTTP/2 again. */

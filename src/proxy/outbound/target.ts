@@ -278,6 +278,7 @@ function sameReach(state: EndpointState, to: EndpointState["endpoint"]): boolean
     from.identity?.serverName === to.identity?.serverName &&
     from.transportPort === to.transportPort &&
     from.hint === to.hint &&
+    from.authority === to.authority &&
     JSON.stringify(from.http2) === JSON.stringify(to.http2) &&
     JSON.stringify(from.labels) === JSON.stringify(to.labels);
 }

@@ -156,6 +156,14 @@ test("parseRequest() marks what belongs to this hop, also what Connection names"
   assert.is(mark("l5d-client-id"), FIELD_MESH);
 });
 
+test("parseRequest() marks the mesh's own fields whatever their length", () => {
+  for (let length = 5; length < 40; length++) {
+    const name = "L5d-".padEnd(length, "x");
+    const { head } = request(`GET / HTTP/1.1\r\nhost: a\r\n${name}: me\r\n\r\n`);
+    assert.is(head.marks[head.find(headerName(name.toLowerCase()))], FIELD_MESH, name);
+  }
+});
+
 test("parseRequest() keeps HTTP/1.0 connections only when asked", () => {
   assert.ok(request("GET / HTTP/1.0\r\n\r\n").head.close);
   assert.not(request("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").head.close);
