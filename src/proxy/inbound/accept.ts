@@ -262,13 +262,7 @@ export class Inbound {
       metrics.countPassing(metrics.tcpAuthzTerminate, decision.labels);
       core.terminate("no longer authorized");
     });
-    const core = new Forward(driver, port.connect, null, {
-      connected: () => {},
-      ended: () => {
-        end();
-        filtered?.end(driver.now);
-      },
-    });
+    const core = new Forward(driver, port.connect, null, port.forwarded(end, filtered));
     return core;
   }
 

@@ -13,8 +13,10 @@ import {
 } from "../../model/policy.ts";
 import type { Route } from "../../model/route.ts";
 import type { Discovery, InboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
+import type { FilteredConnection } from "../http/connection-filters.ts";
 import { DEFAULT_HTTP2, EndpointClients, type EndpointProtocol } from "../http/endpoint-clients.ts";
 import { type DetectResult, DetectSeries } from "../tcp/detect-metrics.ts";
+import type { ForwardEvents } from "../tcp/forward.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { ConnectionSeries } from "../metrics/connections.ts";
 import { RequestSeries } from "../metrics/requests.ts";
@@ -69,6 +71,7 @@ export class InboundPort {
   readonly application: SocketAddr;
   readonly connect: ConnectTo;
   readonly client: EndpointClients;
+  readonly #toApplication: ConnectionSeries;
   /** Connections that use it. */
   users = 0;
   readonly #series = new Map<string, RequestSeries>();
@@ -90,7 +93,7 @@ export class InboundPort {
       keepAliveMs: o.keepAliveMs ?? null,
       tls: null,
     };
-    const tcp = new ConnectionSeries(o.metrics, {
+    const tcp = this.#toApplication = new ConnectionSeries(o.metrics, {
       direction: "inbound",
       peer: "dst",
       tls: "no_identity",
@@ -120,6 +123,23 @@ export class InboundPort {
       answered: () => {},
       ended: () => {},
     });
+  }
+
+  /** Counts a connection of bytes to the application; its end is told to both. */
+  forwarded(ended: () => void, filters: FilteredConnection | null): ForwardEvents {
+    let isConnected = false;
+    return {
+      connected: (far) => {
+        isConnected = true;
+        this.#toApplication.opened();
+        this.options.driver.meter(far, this.#toApplication);
+      },
+      ended: () => {
+        if (isConnected) this.#toApplication.closed();
+        ended();
+        filters?.end(this.options.driver.now);
+      },
+    };
   }
 
   /** Whether something is decided by what a request says, so that bytes alone decide nothing. */

@@ -6,7 +6,7 @@ import type { Chan, ChanError, ConnectTo, Core, Driver } from "../../core/driver
 /** What the owner of a forwarded connection wants to know. */
 export interface ForwardEvents {
   /** The other side is connected. */
-  connected(): void;
+  connected(far: Chan): void;
   /** Both sides are gone. `why` names what ended it early, or null. Once. */
   ended(why: string | null): void;
 }
@@ -108,7 +108,7 @@ export class Forward implements Core {
     this.#far = far;
     this.#farOpen = true;
     if (this.#preface !== null) this.#driver.send(far, this.#preface, 0, this.#preface.length);
-    this.#events.connected();
+    this.#events.connected(far);
     if (this.#spoke === null) this.#driver.resume(this.#near);
     if (this.#nearEnded) this.#driver.shutdown(far);
   }
