@@ -11,7 +11,7 @@ import { DIALECTS, versionOf, World } from "./support/world.ts";
 let world: World;
 test.before(async () => {
   world = await World.start(120, {
-    env: { LINKERD2_PROXY_OUTBOUND_HTTP_FAILFAST_TIMEOUT: "300ms" },
+    env: { LINKERD2_PROXY_OUTBOUND_HTTP_FAILFAST_TIMEOUT: "1s" },
   });
 });
 test.after(() => world?.end());
