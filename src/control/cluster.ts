@@ -9,6 +9,7 @@ import {
   type NetworkRow,
   networkRow,
 } from "./kinds/authorization.ts";
+import { type EgressNetworkRow, egressNetworkRow } from "./kinds/egress-network.ts";
 import { type EndpointSliceRow, endpointSliceRow } from "./kinds/endpoint-slice.ts";
 import { type NamespaceRow, namespaceRow } from "./kinds/namespace.ts";
 import { podGroups, type PodRow, podRow } from "./kinds/pod.ts";
@@ -39,6 +40,7 @@ export class Cluster {
   readonly meshTls: Table<Resource, MeshTlsRow>;
   readonly networks: Table<Resource, NetworkRow>;
   readonly rateLimits: Table<Resource, RateLimitRow>;
+  readonly egressNetworks: Table<Resource, EgressNetworkRow>;
   readonly filters: Table<Resource, WasmFilterRow>;
 
   readonly #byKind: ReadonlyMap<string, AnyTable>;
@@ -71,6 +73,7 @@ export class Cluster {
       changed,
       (l) => [`server ${l.namespace}/${l.server}`],
     );
+    this.egressNetworks = new Table(egressNetworkRow, changed);
     this.filters = new Table(
       wasmFilterRow,
       changed,
@@ -87,6 +90,7 @@ export class Cluster {
       ["policy.linkerd.io/MeshTLSAuthentication", this.meshTls],
       ["policy.linkerd.io/NetworkAuthentication", this.networks],
       ["policy.linkerd.io/HTTPLocalRateLimitPolicy", this.rateLimits],
+      ["policy.linkerd.io/EgressNetwork", this.egressNetworks],
       ["tulle.dev/WasmFilter", this.filters],
     ]);
   }

@@ -50,6 +50,7 @@ import { KUBE_ENV, openKube } from "./k8s/open.ts";
 import { startStatus } from "./k8s/status.ts";
 import { tokenReviewer } from "./k8s/token-review.ts";
 import { inboundService, outboundService } from "./policy/policy-service.ts";
+import { statusEntries } from "./status/entries.ts";
 import { adminState, Changes } from "./view.ts";
 
 const MAX_KEY_FILE = 64 * 1024;
@@ -184,7 +185,12 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
         api: kube,
         namespace: options.controlNamespace,
         holder: `${readEnv(KUBE_ENV).get("HOSTNAME") ?? "control"}_${crypto.randomUUID()}`,
-        states: () => registry.states(),
+        entries: () =>
+          statusEntries({
+            cluster,
+            filters: registry.states(),
+            clusterNetworks: options.clusterNetworks,
+          }),
         clock,
         random: Math.random,
         log: log.with("status"),

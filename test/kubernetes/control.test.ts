@@ -177,18 +177,41 @@ testUnless(
       await cluster.apply(SERVER("HTTP/1"));
       assert.is((await watch.next()).labels["name"], "web");
 
-      // A filter's status says what became of it, written under the Lease.
+      // The status says what became of each, written under the Lease.
       const filter = object("tulle.dev/v1alpha1", "WasmFilter", "retry", {
         spec: { targetRef: { kind: "Service", name: "web" }, module: { sha256: "00".repeat(32) } },
       });
       await cluster.apply(filter);
-      const filterPath = await cluster.path(filter);
-      await until(async () => {
-        const { status } = await cluster.api.request({ path: filterPath }) as {
-          status?: { conditions: { type: string; status: string }[] };
-        };
-        return status?.conditions.some((c) => c.type === "Accepted") ?? false;
-      }, "the filter has a status");
+      const policy = "policy.linkerd.io/v1alpha1";
+      const limit = (name: string, server: string) =>
+        object(policy, "HTTPLocalRateLimitPolicy", name, {
+          spec: {
+            targetRef: { group: "policy.linkerd.io", kind: "Server", name: server },
+            total: { requestsPerSecond: 100 },
+          },
+        });
+      const egress = object(policy, "EgressNetwork", "inside", {
+        spec: { trafficPolicy: "Deny", networks: [{ cidr: "10.0.0.0/16" }] },
+      });
+      const wanted: [KubeObject, string][] = [
+        [limit("calm", "web"), "True Accepted"],
+        [limit("lost", "nobody"), "False NoMatchingTarget"],
+        [egress, "False EgressReasonNetworkOverlap"],
+      ];
+      for (const [o] of wanted) await cluster.apply(o);
+      for (const [o, words] of [...wanted, [filter, "False Refused"] as const]) {
+        const path = await cluster.path(o);
+        let said = "";
+        await until(async () => {
+          const { status } = await cluster.api.request({ path }) as {
+            status?: { conditions: { type: string; status: string; reason: string }[] };
+          };
+          const accepted = status?.conditions.find((c) => c.type === "Accepted");
+          return (said = `${accepted?.status} ${accepted?.reason}`) === words;
+        }, `${o.kind} ${o.metadata.name} says ${words}`).catch((e) => {
+          throw new Error(`${e instanceof Error ? e.message : e}, but ${said}`);
+        });
+      }
       const leases = await cluster.api.request({
         path: "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/policy-controller-write",
       }) as { spec: { holderIdentity: string } };

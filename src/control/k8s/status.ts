@@ -2,7 +2,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
-import type { FilterState } from "../admin/state.ts";
+import type { StatusEntry } from "../status/entry.ts";
 import type { KubeApi } from "./api.ts";
 import { Lease } from "./lease.ts";
 import { STATUS_LEASE, StatusWriter } from "./status-writer.ts";
@@ -13,18 +13,18 @@ export function startStatus(options: {
   readonly namespace: string;
   /** Unique among all control planes. */
   readonly holder: string;
-  readonly states: () => readonly FilterState[];
+  readonly entries: () => readonly StatusEntry[];
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
 }): { readonly changed: () => void; close(): Promise<void> } {
-  const { api, namespace, holder, states, clock, random, log } = options;
+  const { api, namespace, holder, entries, clock, random, log } = options;
   const lease: Lease = new Lease({
     ...{ api, namespace, holder, clock, random, log },
     name: STATUS_LEASE,
     onHeld: () => writer.begin(),
   });
-  const writer = new StatusWriter({ api, states, clock, log, held: () => lease.held });
+  const writer = new StatusWriter({ api, entries, clock, log, held: () => lease.held });
   lease.start();
   return {
     changed: writer.changed,

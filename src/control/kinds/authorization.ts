@@ -85,7 +85,12 @@ export function meshTlsRow(r: Resource): MeshTlsRow {
 }
 
 export function networkRow(r: Resource): NetworkRow {
-  const field = r.body.at("spec").at("networks");
+  const networks = readNetworks(r.body.at("spec").at("networks"));
+  return { namespace: r.namespace, name: r.name, networks };
+}
+
+/** Networks with what is left out of them; at least one. */
+export function readNetworks(field: Field): readonly Network[] {
   const networks = field.list(1024).map((n): Network => {
     const cidr = readCidr(n.at("cidr"));
     const except = n.at("except").list(256).map((e) => {
@@ -96,7 +101,7 @@ export function networkRow(r: Resource): NetworkRow {
     return { cidr, except };
   });
   if (networks.length === 0) field.fail("is empty");
-  return { namespace: r.namespace, name: r.name, networks };
+  return networks;
 }
 
 /** With its prefix length. */

@@ -4,6 +4,8 @@ import { createLogger } from "../../../src/core/log.ts";
 import type { FilterState } from "../../../src/control/admin/state.ts";
 import { type KubeApi, KubeError, type KubeRequest } from "../../../src/control/k8s/api.ts";
 import { StatusWriter } from "../../../src/control/k8s/status-writer.ts";
+import { accepted, notAccepted, type StatusEntry } from "../../../src/control/status/entry.ts";
+import { filterStatus } from "../../../src/control/status/filters.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 const filter = (name: string, state: FilterState["state"], reason = ""): FilterState => ({
@@ -16,16 +18,24 @@ function setUp() {
   const objects = new Map<string, Record<string, unknown>>();
   const writes: KubeRequest[] = [];
   const lines: string[] = [];
-  const t = { states: [] as FilterState[], held: true, broken: false };
+  const t = {
+    states: [] as FilterState[],
+    more: [] as StatusEntry[],
+    held: true,
+    broken: false,
+  };
   const api: KubeApi = {
     request(what) {
-      const name = /wasmfilters\/([a-z]+)/.exec(what.path)?.[1] ?? "";
+      const name =
+        /(?:wasmfilters|httproutes|httplocalratelimitpolicies)\/([a-z]+)/.exec(what.path)?.[1] ??
+          "";
       const object = objects.get(name);
       if (t.broken) return Promise.reject(new KubeError(403, "PATCH: forbidden"));
       if (object === undefined) return Promise.reject(new KubeError(404, "not found"));
       if (what.method === "PATCH") {
         writes.push(what);
-        Object.assign(object, { status: (what.body as { status: unknown }).status });
+        const { status } = what.body as { status: object };
+        Object.assign(object, { status: { ...object["status"] as object | undefined, ...status } });
       }
       return Promise.resolve(structuredClone(object));
     },
@@ -35,7 +45,7 @@ function setUp() {
   const writer = new StatusWriter({
     api,
     held: () => t.held,
-    states: () => t.states,
+    entries: () => [...filterStatus(t.states), ...t.more],
     clock,
     log: createLogger({
       level: "info",
@@ -109,6 +119,75 @@ test("a status that cannot be written is said once and tried again", async () =>
   t.broken = false;
   await clock.advanceAsync(10_000);
   assert.is(writes.length, 1);
+  writer.close();
+});
+
+test("a route's answers stand beside those of other controllers, which stay", async () => {
+  const { t, clock, objects, writes, writer } = setUp();
+  const gateway = {
+    parentRef: { name: "edge" },
+    controllerName: "example.com/gateway",
+    conditions: [{ type: "Accepted", status: "True" }],
+  };
+  const parentRef = { group: "core", kind: "Service", name: "web", port: 80 };
+  objects.set("r", { metadata: { resourceVersion: "7" }, status: { parents: [gateway] } });
+  const entry = (...parents: Extract<StatusEntry["status"], { parents: unknown }>["parents"]) => ({
+    kind: "gateway.networking.k8s.io/HTTPRoute",
+    namespace: "shop",
+    name: "r",
+    status: { parents },
+  });
+  const parents = () =>
+    (objects.get("r")?.["status"] as { parents: Record<string, unknown>[] }).parents;
+  t.more = [entry({ parentRef, conditions: [accepted()] })];
+  writer.begin();
+  await clock.advanceAsync(0);
+  const own = {
+    parentRef,
+    controllerName: "linkerd.io/policy-controller",
+    conditions: [{ ...accepted(), lastTransitionTime: "2030-01-01T00:00:00Z" }],
+  };
+  assert.equal(parents(), [gateway, own]);
+  // Nothing that was written between our reading and our writing is lost.
+  assert.equal((writes[0]?.body as { metadata: unknown }).metadata, { resourceVersion: "7" });
+  t.more = [entry({ parentRef, conditions: [notAccepted("NoMatchingParent")] })];
+  writer.changed();
+  await clock.advanceAsync(500);
+  assert.is((parents()[1]?.["conditions"] as { reason: string }[])[0]?.reason, "NoMatchingParent");
+  // The route names no Service any more.
+  t.more = [entry()];
+  writer.changed();
+  await clock.advanceAsync(500);
+  assert.equal(parents(), [gateway]);
+  await clock.advanceAsync(60_000);
+  assert.is(writes.length, 3);
+  writer.close();
+});
+
+test("what somebody writes over a status is set right", async () => {
+  const { t, clock, objects, writes, writer } = setUp();
+  const targetRef = { group: "policy.linkerd.io", kind: "Server", name: "web" };
+  t.more = [{
+    kind: "policy.linkerd.io/HTTPLocalRateLimitPolicy",
+    namespace: "shop",
+    name: "l",
+    status: { conditions: [accepted()], targetRef },
+  }];
+  const foreign = { type: "Audited", status: "True" };
+  objects.set("l", { status: { conditions: [foreign] } });
+  writer.begin();
+  await clock.advanceAsync(0);
+  const right = {
+    conditions: [foreign, { ...accepted(), lastTransitionTime: "2030-01-01T00:00:00Z" }],
+    targetRef,
+  };
+  assert.equal(objects.get("l")?.["status"], right);
+  objects.set("l", {
+    status: { conditions: [foreign, { ...right.conditions[1], reason: "Odd" }] },
+  });
+  await clock.advanceAsync(310_000);
+  assert.equal(objects.get("l")?.["status"], right);
+  assert.is(writes.length, 2);
   writer.close();
 });
 
