@@ -251,10 +251,24 @@ export class PodMesh implements AsyncDisposable {
       ? await this.tulle(["inject", ...flags, "-"], JSON.stringify(pod))
       : await this.injectManually(pod, ...this.#modeFlags, ...flags);
     const [injected] = objectsIn(text);
-    const made = await this.registry.createPod(injected as Pod);
-    const names = [...made.spec.initContainers ?? [], ...made.spec.containers].map((c) => c.name);
-    if (!names.includes("linkerd-proxy")) throw new Error(`${pod.metadata.name} is not injected`);
+    const made = await this.#admitted(injected as Pod);
     return await this.kubelet.play(made, options);
+  }
+
+  /**
+   * Makes a pod that must come back injected. An API server takes a moment until it calls a new webhook,
+   * and what it cannot ask about passes as it is (`failurePolicy: Ignore`): such a pod is made again.
+   */
+  async #admitted(pod: Pod): Promise<Pod> {
+    const end = performance.now() + 60_000;
+    for (;;) {
+      const made = await this.registry.createPod(pod);
+      const { initContainers = [], containers } = made.spec;
+      if ([...initContainers, ...containers].some((c) => c.name === "linkerd-proxy")) return made;
+      if (performance.now() > end) throw new Error(`${pod.metadata.name} is not injected`);
+      await this.registry.remove(made);
+      await new Promise((again) => setTimeout(again, 300));
+    }
   }
 
   /** What `tulle inject --manual` makes of a manifest. */
