@@ -56,7 +56,8 @@ test("tulle demo --json keeps its promises and prints one document", async () =>
     assert.ok(proxy.rssMiB > 10);
   }
   const names = new Set(report.filters.map((f) => f.name));
-  assert.equal([...names].sort(), ["header-modifier", "retry", "route-metrics"]);
+  const expected = ["header-modifier", "retry", "route-metrics", "standard-timeout"];
+  assert.equal([...names].sort(), expected);
   for (const filter of report.filters) {
     assert.match(filter.sha256, /^[0-9a-f]{64}$/);
     assert.is(filter.traps, 0);
