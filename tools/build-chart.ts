@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import type { Manifest } from "../src/control/injector/containers.ts";
 import { VERSION } from "../src/control/injector/values.ts";
 import { crds } from "../src/install/crds.ts";
+import { WEBHOOKS } from "../src/install/config.ts";
 import { base64 } from "../src/install/meta.ts";
 import { controlPlaneObjects, toYaml } from "../src/install/render.ts";
 import { VALUE_DOCS } from "../src/install/value-docs.ts";
@@ -52,6 +53,10 @@ const MARKED = [
   "proxyInjector.crtPEM",
   "proxyInjector.keyPEM",
   "proxyInjector.timeoutSeconds",
+  "profileValidator.crtPEM",
+  "profileValidator.keyPEM",
+  "policyValidator.crtPEM",
+  "policyValidator.keyPEM",
   "serviceMonitor.interval",
 ] as const;
 /** Of them, what `highAvailability` sets by itself. */
@@ -63,6 +68,10 @@ const NEEDED = [
   "identity.issuer.keyPEM",
   "proxyInjector.crtPEM",
   "proxyInjector.keyPEM",
+  "profileValidator.crtPEM",
+  "profileValidator.keyPEM",
+  "policyValidator.crtPEM",
+  "policyValidator.keyPEM",
 ];
 const SWITCHES = [
   "cniEnabled",
@@ -74,9 +83,9 @@ const SWITCHES = [
 const NOT_IN_CHART = [
   "identity.externalCA",
   "identity.issuer.scheme",
-  "proxyInjector.externalSecret",
-  "proxyInjector.injectCaFrom",
-  "proxyInjector.caBundle",
+  ...WEBHOOKS.flatMap(({ values }) =>
+    ["externalSecret", "injectCaFrom", "caBundle"].map((key) => `${values}.${key}`)
+  ),
   "controllerGID",
   "controllerResources",
   "priorityClassName",
@@ -138,8 +147,8 @@ function template(): string {
       texts[bits] = objectText(object, on.includes("highAvailability"));
     }
   }
-  // the webhook stays last, whatever the variants added behind it
-  const last = order.filter((id) => id.startsWith("MutatingWebhook"));
+  // the webhooks stay last, whatever the variants added behind them
+  const last = order.filter((id) => id.includes("WebhookConfiguration/"));
   const first = order.filter((id) => !last.includes(id));
   return [
     "{{- /* Made by npm run build:manifests from the functions behind tulle install: do not edit. */ -}}\n",
@@ -156,6 +165,8 @@ const CONFIG_VALUES = `{{- $config := deepCopy .Values }}
 {{- $_ := set $config "identityTrustDomain" $trustDomain }}
 {{- $_ := unset $config.identity.issuer "keyPEM" }}
 {{- $_ := unset $config.proxyInjector "keyPEM" }}
+{{- $_ := unset $config.profileValidator "keyPEM" }}
+{{- $_ := unset $config.policyValidator "keyPEM" }}
 `;
 
 /** Nests the switches; equal branches are one. `texts` is indexed by the switches as bits. */

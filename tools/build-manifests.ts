@@ -9,6 +9,7 @@ import process from "node:process";
 import { chart } from "./build-chart.ts";
 import { crds } from "../src/install/crds.ts";
 import { cniObjects } from "../src/install/cni.ts";
+import { WEBHOOKS } from "../src/install/config.ts";
 import { CREATED_BY } from "../src/install/meta.ts";
 import { controlPlaneObjects, toYaml } from "../src/install/render.ts";
 import { DEFAULT_VALUES, HA_OVERRIDES, type Values } from "../src/install/values.ts";
@@ -21,12 +22,15 @@ const PLAIN: Values = {
     externalCA: true,
     issuer: { ...DEFAULT_VALUES.identity.issuer, scheme: "kubernetes.io/tls" },
   },
-  proxyInjector: {
-    ...DEFAULT_VALUES.proxyInjector,
-    externalSecret: true,
-    injectCaFrom: "linkerd/linkerd-proxy-injector",
-  },
+  proxyInjector: { ...DEFAULT_VALUES.proxyInjector, ...external("linkerd-proxy-injector") },
+  profileValidator: { ...DEFAULT_VALUES.profileValidator, ...external("linkerd-sp-validator") },
+  policyValidator: { ...DEFAULT_VALUES.policyValidator, ...external("linkerd-policy-validator") },
 };
+
+/** cert-manager's Certificate has the name of the webhook's Service. */
+function external(service: string) {
+  return { externalSecret: true, injectCaFrom: `linkerd/${service}` };
+}
 
 const HA: Values = {
   ...PLAIN,
@@ -48,17 +52,19 @@ export function manifests(): Readonly<Record<string, string>> {
       anchorsSha256: "",
       overrides: JSON.stringify(overrides, null, 2) + "\n",
     }));
-  const external = {
+  const others = {
     identity: { externalCA: true, issuer: { scheme: "kubernetes.io/tls" } },
-    proxyInjector: { externalSecret: true, injectCaFrom: PLAIN.proxyInjector.injectCaFrom },
+    ...Object.fromEntries(
+      WEBHOOKS.map(({ values, service }) => [values, external(service)]),
+    ),
   };
   return {
     "crds/crds.yaml": head("Custom resources.") + toYaml(crds("linkerd", CREATED_BY)),
     "crds/kustomization.yaml": kustomization(["crds.yaml"]),
-    "control-plane/control-plane.yaml": head("The control plane.") + plane(PLAIN, external),
+    "control-plane/control-plane.yaml": head("The control plane.") + plane(PLAIN, others),
     "control-plane/kustomization.yaml": kustomization(["control-plane.yaml"]),
     "control-plane-ha/control-plane.yaml": head("The control plane, highly available.") +
-      plane(HA, { ...HA_OVERRIDES, ...external }),
+      plane(HA, { ...HA_OVERRIDES, ...others }),
     "control-plane-ha/kustomization.yaml": kustomization(["control-plane.yaml"]),
     "cni/cni.yaml": head("The CNI plugin.") + toYaml(cniObjects(DEFAULT_VALUES)),
     "cni/kustomization.yaml": kustomization(["cni.yaml"]),

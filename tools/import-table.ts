@@ -110,7 +110,12 @@ export const IMPORT_TABLE: readonly ImportRow[] = [
   },
   {
     files: "src/control/injector/main.ts",
-    mayImport: ["src/core/", "src/control/injector/", "src/runtime/"],
+    mayImport: [
+      "src/core/",
+      "src/control/admission/serve.ts",
+      "src/control/injector/",
+      "src/runtime/",
+    ],
     packages: [],
     runtime: false,
     hint: "the injector's process: it knows nothing of the other services",

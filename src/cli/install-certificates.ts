@@ -5,6 +5,7 @@ import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { createHash } from "node:crypto";
 import { errorText } from "../core/errors.ts";
+import { WEBHOOKS } from "../install/config.ts";
 import type { Values } from "../install/values.ts";
 import { CliError, EXIT_CONFIG } from "./failure.ts";
 
@@ -50,21 +51,36 @@ export async function withCertificates(v: Values, nowMs: number): Promise<Values
     }
     await checkIssuer(pair.crtPEM, anchors, nowMs);
   }
-  const hook = v.proxyInjector;
-  const webhook: Pair = hook.externalSecret || hook.crtPEM !== ""
-    ? hook
-    : await selfSigned(`linkerd-proxy-injector.${v.controlPlaneNamespace}.svc`, nowMs, false);
-  if (hook.externalSecret && hook.caBundle + hook.injectCaFrom === "") {
-    throw new CliError("proxyInjector.externalSecret needs caBundle or injectCaFrom", {
-      exit: EXIT_CONFIG,
-    });
-  }
+  const [proxyInjector, profileValidator, policyValidator] = await Promise.all([
+    webhook(v, "proxyInjector", nowMs),
+    webhook(v, "profileValidator", nowMs),
+    webhook(v, "policyValidator", nowMs),
+  ]);
   return {
     ...v,
     identityTrustAnchorsPEM: anchors,
     identity: { ...v.identity, issuer: { ...issuer, ...only(pair) } },
-    proxyInjector: { ...hook, ...only(webhook) },
+    proxyInjector: { ...v.proxyInjector, ...proxyInjector },
+    profileValidator: { ...v.profileValidator, ...profileValidator },
+    policyValidator: { ...v.policyValidator, ...policyValidator },
   };
+}
+
+/** What a webhook serves with. */
+async function webhook(
+  v: Values,
+  values: (typeof WEBHOOKS)[number]["values"],
+  nowMs: number,
+): Promise<Pair> {
+  const hook = v[values];
+  if (hook.externalSecret && hook.caBundle + hook.injectCaFrom === "") {
+    throw new CliError(`${values}.externalSecret needs caBundle or injectCaFrom`, {
+      exit: EXIT_CONFIG,
+    });
+  }
+  if (hook.externalSecret || hook.crtPEM !== "") return only(hook);
+  const service = WEBHOOKS.find((w) => w.values === values)?.service;
+  return await selfSigned(`${service}.${v.controlPlaneNamespace}.svc`, nowMs, false);
 }
 
 /** Hex SHA-256 of text, for `linkerd.io/trust-root-sha256`. */

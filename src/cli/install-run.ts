@@ -6,7 +6,7 @@ import { parseAllDocuments } from "yaml";
 import { errorText } from "../core/errors.ts";
 import type { Manifest } from "../control/injector/containers.ts";
 import { cniObjects } from "../install/cni.ts";
-import { ISSUER_SECRET, OVERRIDES_SECRET, WEBHOOK_SECRET } from "../install/config.ts";
+import { ISSUER_SECRET, OVERRIDES_SECRET, WEBHOOKS, webhookSecret } from "../install/config.ts";
 import { crds } from "../install/crds.ts";
 import { CREATED_BY, type InstallInput } from "../install/meta.ts";
 import { controlPlaneObjects, toJson, toYaml } from "../install/render.ts";
@@ -54,7 +54,15 @@ export async function upgrade(flags: Flags, terminal: Terminal): Promise<number>
     o.kind === "ConfigMap" && nameOf(o) === "linkerd-identity-trust-roots"
   )?.data as Record<string, string> | undefined;
   const { issuer } = values.identity;
-  const hook = values.proxyInjector;
+  const webhooks = WEBHOOKS.map(({ values: group, service }) => {
+    const hook = values[group];
+    const kept = (pem: string, key: string) => pem || (secret(webhookSecret(service), key) ?? "");
+    return [group, {
+      ...hook,
+      crtPEM: kept(hook.crtPEM, "tls.crt"),
+      keyPEM: kept(hook.keyPEM, "tls.key"),
+    }];
+  });
   const keep = issuer.crtPEM === "" && values.identityTrustAnchorsPEM === "";
   return await print(flags, terminal, {
     ...values,
@@ -67,11 +75,7 @@ export async function upgrade(flags: Flags, terminal: Terminal): Promise<number>
         keyPEM: keep ? secret(ISSUER_SECRET, "key.pem") ?? "" : issuer.keyPEM,
       },
     },
-    proxyInjector: {
-      ...hook,
-      crtPEM: hook.crtPEM === "" ? secret(WEBHOOK_SECRET, "tls.crt") ?? "" : hook.crtPEM,
-      keyPEM: hook.keyPEM === "" ? secret(WEBHOOK_SECRET, "tls.key") ?? "" : hook.keyPEM,
-    },
+    ...Object.fromEntries(webhooks) as Partial<Values>,
   }, overrides);
 }
 

@@ -5,6 +5,7 @@ import { errorText } from "../core/errors.ts";
 import { LOG_LEVELS, type LogLevel } from "../core/log.ts";
 import { isDnsLike } from "../model/identity.ts";
 import { inCidr } from "../model/policy.ts";
+import { type ValidatorName, VALIDATORS } from "./admission/validate.ts";
 import { DEFAULT_OPTIONS, DEFAULT_POLICIES, type MeshOptions } from "./options.ts";
 
 /** Parts of the control plane that a process may serve; the filter registry is destination's. */
@@ -28,6 +29,13 @@ export interface IssuerFiles {
   readonly anchors: string;
 }
 
+/** A validating webhook: where it listens in TLS, and the folder of `tls.crt` and `tls.key`. */
+export interface ValidatorFlags {
+  readonly name: ValidatorName;
+  readonly listen: SocketAddr;
+  readonly tls: string;
+}
+
 export interface ControlFlags {
   readonly source: ObjectSource;
   /** All when missing. */
@@ -39,6 +47,8 @@ export interface ControlFlags {
   readonly policy: SocketAddr;
   readonly identity: SocketAddr;
   readonly admin: SocketAddr;
+  /** Those that are served. */
+  readonly validators?: readonly ValidatorFlags[];
   /** Folder of the public keys that sign modules; null: modules need no signature. */
   readonly filterKeys?: string | null;
   readonly logLevel: LogLevel;
@@ -73,6 +83,10 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
   --policy-listen ADDR           policy API (127.0.0.1:8090)
   --identity-listen ADDR         identity API (127.0.0.1:8080)
   --admin-listen ADDR            admin plane (127.0.0.1:9990)
+  --sp-validator-listen ADDR     webhook that checks ServiceProfiles, in TLS (not served)
+  --sp-validator-tls DIR         its tls.crt and tls.key, followed
+  --policy-validator-listen ADDR webhook that checks policies, routes and filters (not served)
+  --policy-validator-tls DIR     its tls.crt and tls.key, followed
   --filter-keys DIR              public keys (*.pub, *.pem): modules must be signed by one
   --allow-remote                 listen on addresses that are not loopback, in clear text
   --log-level LEVEL              ${LOG_LEVELS.join(", ")} (info)
@@ -97,6 +111,10 @@ const VALUES = [
   "--policy-listen",
   "--identity-listen",
   "--admin-listen",
+  "--sp-validator-listen",
+  "--sp-validator-tls",
+  "--policy-validator-listen",
+  "--policy-validator-tls",
   "--filter-keys",
   "--log-level",
   "--cluster-domain",
@@ -145,6 +163,7 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
     policy: listen("--policy-listen", "127.0.0.1:8090"),
     identity: listen("--identity-listen", "127.0.0.1:8080"),
     admin: listen("--admin-listen", "127.0.0.1:9990"),
+    validators: VALIDATORS.flatMap((name) => validator(name, values)),
     filterKeys: values.get("--filter-keys") ?? null,
     logLevel: word("--log-level", LOG_LEVELS, "info"),
     mesh: {
@@ -181,6 +200,17 @@ function readSource(
     kubeconfig: values.get("--kubeconfig") ?? null,
     context: values.get("--context") ?? null,
   };
+}
+
+function validator(name: ValidatorName, values: Values): ValidatorFlags[] {
+  const [at, tls] = [`--${name}-listen`, `--${name}-tls`] as const;
+  const [listen, folder] = [values.get(at), values.get(tls)];
+  if (listen === undefined && folder === undefined) return [];
+  if (listen === undefined || folder === undefined) {
+    throw new UsageError(`${at} and ${tls} go together`);
+  }
+  // TLS: it may listen anywhere.
+  return [{ name, listen: address(at, listen, true), tls: folder }];
 }
 
 function services(list: string): readonly ServiceName[] {

@@ -21,6 +21,7 @@ import { createInspector } from "../../wasm/host/inspect.ts";
 import { SourceMap, withPositions } from "../../wasm/host/source-map.ts";
 import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
 import { type FilterKey, readPublicKeys } from "../../wasm/host/signature.ts";
+import { openValidators, type ValidatorAddresses } from "./admission/open.ts";
 import { createAdminApp } from "./admin/app.ts";
 import { type Assets, loadAssets } from "./admin/assets.ts";
 import { Live } from "./admin/live.ts";
@@ -65,6 +66,8 @@ export interface ControlReady {
   readonly policy: string;
   readonly identity: string;
   readonly admin: string;
+  /** Addresses of the validating webhooks that are served. */
+  readonly validators: ValidatorAddresses;
   /** Path of a PEM file; empty when identity is not served. */
   readonly trustAnchors: string;
 }
@@ -199,6 +202,13 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
       endStatus = status.close;
     }
 
+    const validators = await openValidators(flags.validators ?? [], {
+      read: async (path) => new TextDecoder().decode(await files.read(path, MAX_KEY_FILE)),
+      serve: serveHttp,
+      graceMs: GRACE_MS,
+      ...{ clock, counters, ends, log },
+    });
+
     const http = createHttpClient();
     ends.push(() => http.close());
     const state = adminState({
@@ -225,6 +235,7 @@ export async function startControl(flags: ControlFlags, log: Logger): Promise<Co
         ready: true,
         ...at,
         admin: formatSocketAddr(admin.addr),
+        validators,
         trustAnchors: trust?.anchorsPath ?? "",
       },
       close,

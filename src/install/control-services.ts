@@ -1,6 +1,7 @@
 // The services of the control plane as data: ports, names, arguments, what they mount.
 
 import type { Manifest } from "../control/injector/containers.ts";
+import { webhookSecret } from "./config.ts";
 import type { Values } from "./values.ts";
 
 /** One Deployment and its Services. */
@@ -37,6 +38,16 @@ const ANCHORS_MOUNT: Manifest = {
   name: "trust-roots",
   readOnly: true,
 };
+/** The certificate of a webhook. */
+const tlsVolume = (name: string, service: string): Manifest => ({
+  name,
+  secret: { secretName: webhookSecret(service) },
+});
+const tlsMount = (name: string): Manifest => ({
+  mountPath: `/var/run/linkerd/${name}`,
+  name,
+  readOnly: true,
+});
 const STATE: Manifest = { name: "state", emptyDir: { medium: "Memory" } };
 const STATE_MOUNT: Manifest = { mountPath: "/var/run/linkerd/state", name: "state" };
 
@@ -100,6 +111,10 @@ export const SERVICES: readonly Service[] = [
       "--destination-listen=0.0.0.0:8086",
       "--policy-listen=0.0.0.0:8090",
       "--admin-listen=0.0.0.0:9996",
+      "--sp-validator-listen=0.0.0.0:8443",
+      "--sp-validator-tls=/var/run/linkerd/sp-tls",
+      "--policy-validator-listen=0.0.0.0:9443",
+      "--policy-validator-tls=/var/run/linkerd/policy-tls",
       `--cluster-networks=${v.clusterNetworks}`,
       `--default-inbound-policy=${v.proxy.defaultInboundPolicy}`,
     ],
@@ -107,13 +122,20 @@ export const SERVICES: readonly Service[] = [
     ports: [
       { name: "dest-grpc", port: 8086 },
       { name: "policy-grpc", port: 8090 },
+      { name: "sp-validator", port: 8443 },
+      { name: "policy-https", port: 9443 },
       { name: "dest-admin", port: 9996 },
     ],
-    opaquePorts: "",
+    // the API server speaks TLS that is not the mesh's
+    opaquePorts: "8443,9443",
     beside: "destination",
     mayBeNative: true,
-    volumes: [STATE],
-    mounts: [STATE_MOUNT],
+    volumes: [
+      tlsVolume("sp-tls", "linkerd-sp-validator"),
+      tlsVolume("policy-tls", "linkerd-policy-validator"),
+      STATE,
+    ],
+    mounts: [tlsMount("sp-tls"), tlsMount("policy-tls"), STATE_MOUNT],
     kubeServices: [
       ...["linkerd-dst", "linkerd-dst-headless"].map((name) => ({
         name,
@@ -129,6 +151,14 @@ export const SERVICES: readonly Service[] = [
         headless: true,
         portName: "grpc",
       },
+      ...[["linkerd-sp-validator", "sp-validator"], ["linkerd-policy-validator", "policy-https"]]
+        .map(([name = "", port = ""]) => ({
+          name,
+          port: 443,
+          targetPort: port,
+          headless: false,
+          portName: port,
+        })),
     ],
   },
   {
@@ -145,19 +175,18 @@ export const SERVICES: readonly Service[] = [
     ],
     adminPort: 9995,
     ports: [{ name: "proxy-injector", port: 8443 }, { name: "injector-admin", port: 9995 }],
-    // the API server speaks TLS that is not the mesh's
     opaquePorts: "8443",
     beside: null,
     mayBeNative: true,
     volumes: [
       { name: "config", configMap: { name: "linkerd-config" } },
       ANCHORS,
-      { name: "tls", secret: { secretName: "linkerd-proxy-injector-k8s-tls" } },
+      tlsVolume("tls", "linkerd-proxy-injector"),
     ],
     mounts: [
       { mountPath: "/var/run/linkerd/config", name: "config", readOnly: true },
       ANCHORS_MOUNT,
-      { mountPath: "/var/run/linkerd/tls", name: "tls", readOnly: true },
+      tlsMount("tls"),
     ],
     kubeServices: [{
       name: "linkerd-proxy-injector",

@@ -3,7 +3,7 @@
 
 import { stringify } from "yaml";
 import type { Manifest } from "../control/injector/containers.ts";
-import { configObjects, namespaceObject, webhookObject } from "./config.ts";
+import { configObjects, namespaceObject, webhookObjects } from "./config.ts";
 import { controlPlane } from "./control-plane.ts";
 import { monitors, networkPolicies } from "./extras.ts";
 import type { InstallInput } from "./meta.ts";
@@ -19,8 +19,8 @@ export function controlPlaneObjects(input: InstallInput): Manifest[] {
     ...controlPlane(input),
     ...networkPolicies(v),
     ...monitors(v),
-    // last: from here on pods are asked about
-    webhookObject(v),
+    // last: from here on pods and policies are asked about
+    ...webhookObjects(v),
   ];
 }
 

@@ -108,7 +108,7 @@ export const VALUE_DOCS: Readonly<Record<string, ValueDoc>> = {
   "enablePodDisruptionBudget": doc("At most one pod of a Deployment is away on purpose"),
   "enableTopologySpread": doc("Pods of a Deployment are spread over zones"),
   "priorityClassName": doc("Priority of the control plane's pods"),
-  "webhookFailurePolicy": doc("What happens to a pod when the injector does not answer", [
+  "webhookFailurePolicy": doc("What happens to an object when its webhook does not answer", [
     "Ignore",
     "Fail",
   ]),
@@ -130,6 +130,10 @@ export const VALUE_DOCS: Readonly<Record<string, ValueDoc>> = {
     "The webhook's Secret is somebody else's; needs caBundle or injectCaFrom",
   ),
   "proxyInjector.timeoutSeconds": doc("How long the API server waits for the webhook"),
+  "profileValidator": doc("Certificate of the webhook for ServiceProfiles, as proxyInjector's"),
+  "policyValidator": doc(
+    "Certificate of the webhook for policies, routes and filters, as proxyInjector's",
+  ),
   "networkPolicy.enabled": doc(
     "NetworkPolicies that let only what is needed reach the control plane",
   ),

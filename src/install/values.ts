@@ -52,6 +52,8 @@ export interface Values extends InjectorValues {
     };
   };
   readonly proxyInjector: WebhookTls & { readonly timeoutSeconds: number };
+  readonly profileValidator: WebhookTls;
+  readonly policyValidator: WebhookTls;
   readonly networkPolicy: { readonly enabled: boolean };
   readonly serviceMonitor: { readonly enabled: boolean; readonly interval: string };
   readonly cni: {
@@ -69,6 +71,14 @@ export interface Values extends InjectorValues {
     readonly repairController: { readonly enabled: boolean };
   };
 }
+
+const MADE: WebhookTls = {
+  crtPEM: "",
+  keyPEM: "",
+  caBundle: "",
+  injectCaFrom: "",
+  externalSecret: false,
+};
 
 /** What an installation has without any `--set`. */
 export const DEFAULT_VALUES: Values = {
@@ -100,14 +110,9 @@ export const DEFAULT_VALUES: Values = {
       keyPEM: "",
     },
   },
-  proxyInjector: {
-    crtPEM: "",
-    keyPEM: "",
-    caBundle: "",
-    injectCaFrom: "",
-    externalSecret: false,
-    timeoutSeconds: 10,
-  },
+  proxyInjector: { ...MADE, timeoutSeconds: 10 },
+  profileValidator: { ...MADE },
+  policyValidator: { ...MADE },
   networkPolicy: { enabled: false },
   serviceMonitor: { enabled: false, interval: "10s" },
   cni: {

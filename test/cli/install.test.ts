@@ -35,7 +35,7 @@ const file = async (name: string, text: string) => {
 const initArgs = (text: string) =>
   find(text, "Deployment", "linkerd-destination").spec!.template!.spec.initContainers[0]!.args;
 
-test("install makes one certificate that is trust anchor and issuer, and the webhook's", async () => {
+test("install makes one certificate that is trust anchor and issuer, and those of webhooks", async () => {
   const { status, text } = await tulle("install");
   assert.is(status, 0);
   const anchors = find(text, "ConfigMap", "linkerd-identity-trust-roots").data!["ca-bundle.crt"]!;
@@ -44,11 +44,13 @@ test("install makes one certificate that is trust anchor and issuer, and the web
   const ca = new X509Certificate(anchors);
   assert.ok(ca.ca);
   assert.is(ca.subject, "CN=identity.linkerd.cluster.local");
-  const hook = find(text, "Secret", "linkerd-proxy-injector-k8s-tls").data!;
-  assert.match(
-    new X509Certificate(decode(hook["tls.crt"])).subjectAltName ?? "",
-    /linkerd-proxy-injector\.linkerd\.svc/,
-  );
+  for (const service of ["proxy-injector", "sp-validator", "policy-validator"]) {
+    const hook = find(text, "Secret", `linkerd-${service}-k8s-tls`).data!;
+    assert.is(
+      new X509Certificate(decode(hook["tls.crt"])).subjectAltName,
+      `DNS:linkerd-${service}.linkerd.svc`,
+    );
+  }
   const values = find(text, "ConfigMap", "linkerd-config").data!.values!;
   assert.not.match(values, /PRIVATE KEY/);
   assert.match(decode(issuer["key.pem"]), /BEGIN PRIVATE KEY/);
@@ -177,6 +179,7 @@ test("uninstall names what goes, and refuses while pods are meshed", async () =>
     "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
     "Namespace",
+    "ValidatingWebhookConfiguration",
   ]);
 });
 

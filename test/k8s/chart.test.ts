@@ -42,7 +42,12 @@ const certificates = {
       keyPEM: given.identity.issuer.keyPEM,
     },
   },
-  proxyInjector: { crtPEM: given.proxyInjector.crtPEM, keyPEM: given.proxyInjector.keyPEM },
+  ...Object.fromEntries(
+    (["proxyInjector", "profileValidator", "policyValidator"] as const).map((hook) => {
+      const { crtPEM, keyPEM } = given[hook];
+      return [hook, { crtPEM, keyPEM }];
+    }),
+  ),
 };
 const path = join(dir, "certificates.yaml");
 await writeFile(path, JSON.stringify(certificates));

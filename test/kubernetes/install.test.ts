@@ -100,6 +100,12 @@ testUnless(
     for (const object of objects) await api.apply(object, { dryRun: true });
     const first = await applyAll(objects);
     assert.equal(await applyAll(objects), first);
+    // nobody serves these here, and in HA nothing goes past them: test/kubernetes/admission.test.ts
+    for (const { kind, metadata } of objects) {
+      if (kind !== "ValidatingWebhookConfiguration") continue;
+      const plural = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+      await api.call("DELETE", `${plural}/${metadata.name}`);
+    }
     const cni = asObjects(cniObjects(values));
     const before = await applyAll(cni);
     assert.equal(await applyAll(cni), before);
@@ -314,6 +320,8 @@ for (const name of ["identity", "destination"]) {
         users: [{ name: "u", user: { token } }],
       }),
     );
+    await put("tls.crt", values.policyValidator.crtPEM);
+    await put("tls.key", values.policyValidator.keyPEM);
     await put("crt.pem", values.identity.issuer.crtPEM);
     await put("key.pem", values.identity.issuer.keyPEM);
     // what its Deployment says, but for where this test has its files and ports
@@ -325,6 +333,7 @@ for (const name of ["identity", "destination"]) {
     }).template.spec.containers.find((c) => c.name === name)!;
     const flags = parseControlFlags([
       ...args.map((arg) => arg.replace(/-listen=.*/, "-listen=127.0.0.1:0"))
+        .map((arg) => arg.replace(/-tls=.*/, `-tls=${dir}`))
         .filter((arg) => !arg.startsWith("--state=")),
       `--state=${dir}/state`,
       `--kubeconfig=${kubeconfig}`,

@@ -7,9 +7,10 @@ import { createLogger, type Logger } from "../../core/log.ts";
 import { readEnv } from "../../runtime/env.ts";
 import { readBounded } from "../../runtime/files.ts";
 import { createHttpClient } from "../../runtime/http-client.ts";
-import { type HttpServer, serveHttp } from "../../runtime/http-server.ts";
+import { serveHttp } from "../../runtime/http-server.ts";
 import { exit, onStopSignal, SYSTEM_CLOCK, writeErrorLine } from "../../runtime/process.ts";
 import { commandLine, writeLine } from "../../runtime/stdio.ts";
+import { serveWebhook } from "../admission/serve.ts";
 import { type ApiCall, apiEvents, apiReader } from "./api-reader.ts";
 import { InjectorCounters } from "./counters.ts";
 import { type InjectorFlags, parseInjectorFlags, USAGE } from "./flags.ts";
@@ -75,25 +76,15 @@ export async function startInjector(
       counters,
       log,
     });
-    let server: HttpServer | null = null;
-    const tls = await Reloaded.open({
-      what: "The webhook's certificate",
-      read: both(`${flags.tls}/tls.crt`, `${flags.tls}/tls.key`),
-      make: (text) => {
-        const [cert = "", key = ""] = text.split(CUT);
-        server?.setTls({ cert, key });
-        return { cert, key };
-      },
+    const webhook = await serveWebhook({
+      listen: flags.listen,
+      tls: flags.tls,
+      handler: (request) => app.fetch(request),
+      read,
+      serve: serveHttp,
       clock,
       log,
     });
-    ends.push(() => tls.close());
-    const webhook = server = await serveHttp(
-      flags.listen,
-      (request) => app.fetch(request),
-      { maxConnections: 1024 },
-      tls.value,
-    );
     ends.push(() => webhook.close(GRACE_MS));
     const admin = await serveHttp(flags.admin, (request) => adminAnswer(request, counters));
     ends.push(() => admin.close(0));

@@ -2,6 +2,7 @@
 // injector decides, and the answer. No I/O: what must be looked up is handed in.
 
 import { errorText } from "../../core/errors.ts";
+import { openReview } from "../admission/review.ts";
 import { Field } from "../field.ts";
 import { annotateService, CREATED_BY, injectPod, type Owner, skipText } from "./inject.ts";
 import type { PatchOp } from "./json-patch.ts";
@@ -47,9 +48,6 @@ export interface Reviewed {
   readonly notes: readonly string[];
 }
 
-/** A review that cannot be answered, since it has no request with a uid. */
-export class ReviewError extends Error {}
-
 /** Answers one review. Raises a `ReviewError`; everything else becomes an answer. */
 export async function review(
   body: unknown,
@@ -57,25 +55,7 @@ export async function review(
   cluster: ClusterReader,
   events: InjectorEvents,
 ): Promise<Reviewed> {
-  const root = new Field(body, []);
-  let uid: string;
-  let request: Field;
-  let apiVersion: string;
-  try {
-    apiVersion = root.at("apiVersion").oneOf(
-      ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"] as const,
-    );
-    root.at("kind").oneOf(["AdmissionReview"] as const);
-    request = root.at("request");
-    uid = request.at("uid").string();
-  } catch (e) {
-    throw new ReviewError(errorText(e));
-  }
-  const answer = (response: Readonly<Record<string, unknown>>) => ({
-    apiVersion,
-    kind: "AdmissionReview",
-    response: { uid, ...response },
-  });
+  const { request, answer } = openReview(body);
   try {
     const { patch, outcome, notes } = await decide(request, await config(), cluster, events);
     return {

@@ -1,23 +1,12 @@
-// The mutating webhook: HTTP in front of `review.ts`, and the counters. What the API server does when
-// it gets no answer is written in the MutatingWebhookConfiguration (`Ignore`, `Fail` in HA): a refusal
-// here is for requests that are none.
+// The mutating webhook: `review.ts` behind HTTP, and the counters. What the API server does when it gets
+// no answer is written in the MutatingWebhookConfiguration (`Ignore`, `Fail` in HA): a refusal here is
+// for requests that are none.
 
-import { Hono } from "hono";
-import { errorText } from "../../core/errors.ts";
+import type { Hono } from "hono";
 import type { Logger } from "../../core/log.ts";
+import { createReviewApp } from "../admission/webhook-app.ts";
 import type { InjectorCounters } from "./counters.ts";
-import {
-  type ClusterReader,
-  type InjectorConfig,
-  type InjectorEvents,
-  review,
-  ReviewError,
-} from "./review.ts";
-
-/** An API server's objects have at most 1.5 MB, and a review carries one, or two for an update. */
-const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** So that a storm of reviews cannot hold more than this many bodies at once. */
-const MAX_OPEN = 64;
+import { type ClusterReader, type InjectorConfig, type InjectorEvents, review } from "./review.ts";
 
 export interface WebhookDeps {
   /** Read for each request, so that a change of the installation counts at once. */
@@ -29,85 +18,17 @@ export interface WebhookDeps {
 }
 
 /** The handler that the API server calls, at `/`. */
-export function createWebhook(deps: WebhookDeps): Hono {
-  const { counters, log } = deps;
-  const app = new Hono();
-  let open = 0;
-  const refuse = (why: string, status: 400 | 405 | 413 | 415 | 503) => {
-    counters.refused(status);
-    log.warn("A request to the webhook was refused", { why });
-    return new Response(`${why}\n`, {
-      status,
-      headers: {
-        "content-type": "text/plain; charset=utf-8",
-        ...(status === 405 ? { allow: "POST" } : {}),
-        ...(status === 503 ? { "retry-after": "1" } : {}),
-      },
-    });
-  };
-  app.post("/", async (c) => {
-    const type = c.req.header("content-type") ?? "";
-    if (!/^application\/json\b/.test(type)) {
-      return refuse("The content-type is not application/json: send an AdmissionReview", 415);
-    }
-    if (open >= MAX_OPEN) return refuse(`${MAX_OPEN} reviews are being answered: ask again`, 503);
-    open++;
-    try {
-      const bytes = await readBody(c.req.raw, MAX_BODY_BYTES);
-      if (bytes === null) {
-        return refuse(`The body is over ${MAX_BODY_BYTES} bytes: no object is so large`, 413);
-      }
-      let body: unknown;
-      try {
-        body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-      } catch {
-        return refuse("The body is not JSON: send an AdmissionReview", 400);
-      }
-      const { answer, outcome, notes } = await review(
-        body,
-        deps.config,
-        deps.cluster,
-        deps.events,
-      );
+export function createWebhook({ config, cluster, events, counters, log }: WebhookDeps): Hono {
+  return createReviewApp({
+    async answer(body) {
+      const { answer, outcome, notes } = await review(body, config, cluster, events);
       counters.reviewed(outcome);
       for (const note of notes) {
         log.warn("An annotation was ignored or an object refused", { note });
       }
-      return c.json(answer as object);
-    } catch (e) {
-      if (e instanceof ReviewError) {
-        return refuse(`The body is not an AdmissionReview: ${e.message}`, 400);
-      }
-      throw e;
-    } finally {
-      open--;
-    }
+      return answer;
+    },
+    refused: (status) => counters.refused(status),
+    log,
   });
-  app.all("/", () => refuse("The webhook answers POST only", 405));
-  app.notFound((c) => c.text("no such path: the webhook is at /\n", 404));
-  app.onError((e, c) => {
-    log.error("The webhook failed to answer", { error: errorText(e) });
-    return c.text("internal error: see the injector's log\n", 500);
-  });
-  return app;
-}
-
-/** Null: it is longer. Stops reading there. */
-async function readBody(request: Request, maxBytes: number): Promise<Uint8Array | null> {
-  const announced = Number(request.headers.get("content-length") ?? "0");
-  if (announced > maxBytes) return null;
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of request.body ?? []) {
-    length += part.length;
-    if (length > maxBytes) return null;
-    parts.push(part);
-  }
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

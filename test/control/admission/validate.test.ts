@@ -1,0 +1,134 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { validate, type ValidatorName } from "../../../src/control/admission/validate.ts";
+
+interface Answer {
+  readonly apiVersion: string;
+  readonly response: {
+    readonly uid: string;
+    readonly allowed: boolean;
+    readonly status?: { readonly code: number; readonly message: string };
+  };
+}
+
+const object = (apiVersion: string, kind: string, spec: unknown, metadata: object = {}) => ({
+  ...{ apiVersion, kind, spec },
+  metadata: { name: "web", namespace: "shop", ...metadata },
+});
+
+function ask(name: ValidatorName, of: unknown, operation = "CREATE") {
+  const { answer, refused } = validate(name, {
+    apiVersion: "admission.k8s.io/v1",
+    kind: "AdmissionReview",
+    request: { uid: "u-1", operation, object: of },
+  });
+  const { apiVersion, response } = answer as Answer;
+  assert.is(apiVersion, "admission.k8s.io/v1");
+  assert.is(response.uid, "u-1");
+  assert.is(response.allowed, refused === null);
+  assert.is(response.status?.message ?? null, refused);
+  assert.is(response.status?.code ?? 400, 400);
+  return refused;
+}
+
+const V = "policy.linkerd.io/v1";
+const PROFILE = (spec: unknown, name = "web.shop.svc.cluster.local") =>
+  object("linkerd.io/v1alpha2", "ServiceProfile", spec, { name });
+const server = { podSelector: {}, port: 8080 };
+const budget = { retryRatio: 0.2, minRetriesPerSecond: 10, ttl: "10s" };
+
+test("what the control plane cannot read is refused in one line that begins with the field", () => {
+  const policy: [string, unknown, RegExp | null][] = [
+    ["Server", server, null],
+    ["Server", { podSelector: {} }, /^spec\.port: is missing$/],
+    ["Server", { ...server, port: 0 }, /^spec\.port: /],
+    ["Server", { ...server, proxyProtocol: "HTTP/9" }, /^spec\.proxyProtocol: .*not one of/],
+    ["Server", { ...server, accessPolicy: "anybody" }, /^spec\.accessPolicy: /],
+    ["NetworkAuthentication", { networks: [{ cidr: "10.0.0.0/8" }] }, null],
+    ["NetworkAuthentication", { networks: [] }, /^spec\.networks: is empty$/],
+    [
+      "NetworkAuthentication",
+      { networks: [{ cidr: "10.0.0.0/99" }] },
+      /^spec\.networks\[0\]\.cidr/,
+    ],
+    [
+      "NetworkAuthentication",
+      { networks: [{ cidr: "10.0.0.0/8", except: ["11.0.0.0/16"] }] },
+      /^spec\.networks\[0\]\.except\[0\]: is not inside 10\.0\.0\.0\/8$/,
+    ],
+    ["MeshTLSAuthentication", { identities: ["*"] }, null],
+    ["MeshTLSAuthentication", {}, /^spec/],
+    [
+      "HTTPLocalRateLimitPolicy",
+      {
+        targetRef: { kind: "Server", name: "web" },
+        total: { requestsPerSecond: 5 },
+        identity: { requestsPerSecond: 6 },
+      },
+      /^spec\.identity: is over the total of 5$/,
+    ],
+    ["EgressNetwork", { trafficPolicy: "Deny" }, null],
+    ["EgressNetwork", { trafficPolicy: "Maybe" }, /^spec\.trafficPolicy: /],
+  ];
+  for (const [kind, spec, why] of policy) {
+    const refused = ask("policy-validator", object(V, kind, spec));
+    if (why === null) assert.is(refused, null, kind);
+    else assert.match(refused ?? "", why, kind);
+    assert.not.match(refused ?? "", /\n/);
+  }
+  const profiles: [unknown, RegExp | null][] = [
+    [{}, null],
+    [{ routes: [{ name: "a", condition: { pathRegex: "/a", method: "GET" } }] }, null],
+    [{ routes: [null] }, /^spec\.routes\[0\]\.\w+: is missing$/],
+    [{ routes: [{ condition: { method: "GET" } }] }, /^spec\.routes\[0\]\.name: is missing$/],
+    [{ routes: [{ name: "a" }] }, /^spec\.routes\[0\]\.condition: is missing$/],
+    [{ routes: [{ name: "a", condition: {} }] }, /^spec\.routes\[0\]\.condition: is empty/],
+    [
+      { routes: [{ name: "a", condition: { pathRegex: "(" } }] },
+      /^spec\.routes\[0\]\.condition\.pathRegex: /,
+    ],
+    [
+      { routes: [{ name: "a", condition: { method: "GET" }, timeout: "soon" }] },
+      /^spec\.routes\[0\]\.timeout: /,
+    ],
+    [
+      {
+        routes: [{
+          name: "a",
+          condition: { method: "GET" },
+          responseClasses: [{ condition: { status: { min: 500, max: 400 } } }],
+        }],
+      },
+      /responseClasses\[0\]\.condition\.status: min 500 is over max 400$/,
+    ],
+    [{ retryBudget: budget }, null],
+    [{ retryBudget: { ...budget, retryRatio: -1 } }, /^spec\.retryBudget\.retryRatio: /],
+    [{ retryBudget: { ...budget, ttl: undefined } }, /^spec\.retryBudget\.ttl: is missing$/],
+  ];
+  for (const [spec, why] of profiles) {
+    const refused = ask("sp-validator", PROFILE(spec));
+    if (why === null) assert.is(refused, null, JSON.stringify(spec));
+    else assert.match(refused ?? "", why, JSON.stringify(spec));
+  }
+  assert.match(ask("sp-validator", PROFILE({}, "Web_Shop")) ?? "", /^metadata\.name: .*not a name/);
+});
+
+test("what is none of its business passes a webhook", () => {
+  const bad = object(V, "Server", {});
+  assert.match(ask("policy-validator", bad) ?? "", /^spec\.podSelector/);
+  assert.is(ask("sp-validator", bad), null);
+  assert.is(ask("policy-validator", null, "DELETE"), null);
+  assert.is(ask("policy-validator", object(V, "Unheard", {})), null);
+  assert.is(ask("policy-validator", object("v1", "Service", { ports: 7 })), null);
+  // Its finalizers come off by an update.
+  const going = object(V, "Server", {}, { deletionTimestamp: "2030-01-01T00:00:00Z" });
+  assert.is(ask("policy-validator", going, "UPDATE"), null);
+  // A Gateway's routes are another controller's.
+  const route = object("gateway.networking.k8s.io/v1", "HTTPRoute", {
+    parentRefs: [{ kind: "Gateway", name: "edge" }],
+    rules: [{ filters: [{ type: "ExtensionRef" }] }],
+  });
+  assert.is(ask("policy-validator", route), null);
+});
+
+test.run();
