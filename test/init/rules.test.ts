@@ -104,6 +104,25 @@ for (const [name, argv] of Object.entries(CASES)) {
   });
 }
 
+test("--simulate --undo prints for the mode that is asked for, in either spelling, and for no other", async () => {
+  const programs = async (...argv: string[]) => {
+    const terminal = fakeTerminal();
+    const flags = parseFlags(initCommand.flags, ["--undo", "--simulate", ...argv]);
+    assert.is(await initCommand.run(flags, terminal), 0);
+    return [...new Set(terminal.stdout.join("\n").match(/^ip6?tables\S*-restore/gm))].sort();
+  };
+  const both = (mode: string) => [`ip6tables${mode}-restore`, `iptables${mode}-restore`];
+  for (const [mode, suffix] of [["nft", "-nft"], ["legacy", "-legacy"], ["plain", ""]] as const) {
+    assert.equal(await programs("--iptables-mode", mode), both(suffix), mode);
+    const bin = ["--firewall-bin-path", `iptables${suffix}`];
+    assert.equal(await programs(...bin), both(suffix), bin.join(" "));
+    assert.equal(
+      await programs("--iptables-mode", mode, "--ipv6=false"),
+      [`iptables${suffix}-restore`],
+    );
+  }
+});
+
 test("a multiport match holds 15 references, a range counts twice", () => {
   const ports = Array.from({ length: 31 }, (_, i) => ({ lo: i, hi: i }));
   assert.equal(multiportLists(ports).map((list) => list.split(",").length), [15, 15, 1]);

@@ -1,5 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import process from "node:process";
+import { type ApiCall, apiEvents, apiReader } from "../../../src/control/injector/api-reader.ts";
 import { InjectorCounters } from "../../../src/control/injector/counters.ts";
 import { applyPatch, type PatchOp } from "../../../src/control/injector/json-patch.ts";
 import type { Owner } from "../../../src/control/injector/inject.ts";
@@ -182,6 +184,57 @@ test("memory does not grow with pods", async () => {
   const { ask, counters } = fixture();
   for (let i = 0; i < 300; i++) await ask(owned("ReplicaSet", `web-${i}`, ENABLED));
   assert.is(counters.metrics().split("\n").length, 5);
+});
+
+test("memory does not grow with the pods that were asked about", async () => {
+  // The parts of a process: nothing here but they can keep a pod.
+  const counters = new InjectorCounters();
+  const call: ApiCall = (method) =>
+    Promise.resolve({ status: method === "POST" ? 201 : 200, text: '{"metadata":{}}' });
+  const log = createLogger({ level: "off", format: "plain", wall: () => 0, write: () => {} });
+  const app = createWebhook({
+    config: () =>
+      Promise.resolve({
+        values: DEFAULT_INJECTOR_VALUES,
+        anchorsPem: "PEM",
+        anchorsSha256: "00",
+      }),
+    cluster: apiReader(call, log),
+    events: apiEvents(call, () => 0, log),
+    counters,
+    log,
+  });
+  let n = 0;
+  /** The least that the heap had in a round: what is left after a collection. */
+  const round = async (): Promise<number> => {
+    let least = Infinity;
+    for (let i = 0; i < 1500; i++) {
+      const name = `pod-${++n}`;
+      const object = owned("ReplicaSet", `${name}-6d4cf56db6`, {
+        ...ENABLED,
+        "example.com/large": name.repeat(2000),
+      });
+      const answer = await app.request("/", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          apiVersion: "admission.k8s.io/v1",
+          kind: "AdmissionReview",
+          request: { uid: name, kind: { kind: "Pod" }, namespace: name, object },
+        }),
+      });
+      assert.ok((await answer.json() as Answer).response.patch !== undefined);
+      least = Math.min(least, process.memoryUsage().heapUsed);
+    }
+    return least / 1024 / 1024;
+  };
+  await round();
+  const before = await round();
+  for (let i = 0; i < 3; i++) await round();
+  const after = await round();
+  // Those pods have 16 KiB each: kept, they were 90 MiB.
+  assert.ok(after - before < 20, `the heap grew from ${before} to ${after} MiB`);
+  assert.match(counters.metrics(), /outcome="injected"} 9000/);
 });
 
 test.run();

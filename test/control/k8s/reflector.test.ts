@@ -1,6 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { kindPath } from "../../../src/control/k8s/kinds.ts";
+import { type KubeApi, KubeError } from "../../../src/control/k8s/api.ts";
+import { apiKind, kindPath } from "../../../src/control/k8s/kinds.ts";
+import { Reflector } from "../../../src/control/k8s/reflector.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 import { fuzzSeed, seeded } from "../../support/random.ts";
 import { status } from "../support/fake-api-server.ts";
 import { service, SERVICES, startKube, until } from "./fixture.ts";
@@ -197,6 +200,39 @@ test("whatever the API server does, the tables become what it holds", async () =
     await until(() => t.problems().length === 0, `all is well, not ${t.problems().join("; ")}`);
     await t.close();
   }
+});
+
+test("waits between failures double up to half a minute, and are spread", async () => {
+  /** When each request is made while the API server answers 503. */
+  const waits = async (random: () => number): Promise<number[]> => {
+    const clock = new FakeClock();
+    const at: number[] = [];
+    const api: KubeApi = {
+      request() {
+        at.push(clock.now());
+        return Promise.reject(new KubeError(503, "GET: away"));
+      },
+      watch: () => assert.unreachable() as never,
+      close: () => Promise.resolve(),
+    };
+    const events = { listed() {}, changed() {}, trouble() {}, missing() {} };
+    const kind = apiKind("/Service");
+    const reflector = new Reflector({ api, kind, clock, random, events });
+    const running = reflector.run();
+    await clock.advanceAsync(400_000);
+    reflector.close();
+    await running;
+    assert.is(clock.pending, 0);
+    return at.slice(1).map((t, i) => t - (at[i] ?? 0));
+  };
+  const one = await waits(seeded(1));
+  assert.ok(one.length > 10, `${one}`);
+  const nominal = (i: number) => Math.min(30_000, 500 * 2 ** i);
+  one.forEach((ms, i) => {
+    assert.ok(ms >= 0.7 * nominal(i) - 1 && ms <= 1.3 * nominal(i) + 1, `${i}: ${ms}`);
+  });
+  // Two control planes do not come back at once.
+  assert.not.equal(await waits(seeded(2)), one);
 });
 
 test.run();
