@@ -2,14 +2,16 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { COMPILE_CACHE } from "../../src/cli/entries.ts";
 import { eventually } from "../mesh/support/waiting.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const RUNTIME = process.versions.deno === undefined ? ["--disable-sigusr1"] : ["run", "-A"];
+const PROBE = fileURLToPath(new URL("memory-probe.ts", import.meta.url));
+const RUNTIME = process.versions.deno === undefined
+  ? ["--disable-sigusr1", "--expose-gc", "--import", PROBE]
+  : ["run", "-A", "--v8-flags=--expose-gc", "--preload", PROBE];
 
 export interface ProxyProcess {
   readonly port: number;
@@ -20,8 +22,8 @@ export interface ProxyProcess {
   readonly ended: Promise<number | null>;
   /** What it logged. */
   log(): string;
-  /** Resident memory in MiB; NaN where the system does not say. */
-  rssMiB(): Promise<number>;
+  /** What it holds, in MiB: garbage is collected first. */
+  heldMiB(): Promise<number>;
 }
 
 /** Runs it while `use` runs. */
@@ -61,9 +63,15 @@ export async function withProxy(
       pid,
       ended,
       log: () => err,
-      async rssMiB() {
-        const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-        return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? NaN) / 1024;
+      async heldMiB() {
+        const before = err.length;
+        process.kill(pid, "SIGUSR2");
+        const [, bytes] = await eventually("the proxy says what it holds", () => {
+          const found = /held=(\d+) collected=true/.exec(err.slice(before));
+          if (found === null) throw new Error(err.slice(before));
+          return found;
+        });
+        return Number(bytes) / 2 ** 20;
       },
     });
     if (err.includes("defect")) throw new Error(err);
