@@ -7,6 +7,7 @@ import type { LogLevel } from "../core/log.ts";
 import {
   controlAddr,
   type ControlName,
+  dnsTtl,
   identityConfig,
   logConfig,
   refuseOtherIdentities,
@@ -164,6 +165,8 @@ export interface ProxyConfig {
     readonly minRefreshMs: number;
     readonly maxRefreshMs: number;
   };
+  /** Bounds of how long addresses of the control plane are kept; null: those of DNS. */
+  readonly dnsTtl: { readonly minMs: number | null; readonly maxMs: number | null };
   /** How many threads serve. */
   readonly cores: CoresConfig;
   readonly log: { readonly filter: string; readonly level: LogLevel; readonly format: LogFormat };
@@ -252,6 +255,7 @@ export function parseConfig(env: ReadonlyMap<string, string>): ProxyConfig {
     },
     policy: { svc: control("LINKERD2_PROXY_POLICY_SVC"), workload, clusterNetworks },
     identity: { svc: control("LINKERD2_PROXY_IDENTITY_SVC"), ...identityConfig(read) },
+    dnsTtl: dnsTtl(read),
     cores: coresConfig(read),
     log: logConfig(read),
     metricsRetainIdleMs: read.get(

@@ -28,7 +28,7 @@ import { availableCpus } from "../runtime/workers.ts";
 import { openFreshKeys } from "../../wasm/host/fresh-keys.ts";
 import { readPublicKeys, signatureCheck } from "../../wasm/host/signature.ts";
 import { createProxyAdmin } from "./admin.ts";
-import { ConfigError, parseConfig } from "./config.ts";
+import { ConfigError, type ControlAddr, parseConfig } from "./config.ts";
 import { workerCount } from "./config/cores.ts";
 import { PROXY_ENV } from "./config/names.ts";
 import { withoutEffect } from "./config/no-effect.ts";
@@ -85,21 +85,25 @@ export async function runProxy(
   // Control side: certificates first, since everything else may need them.
   const secrets = await openSecrets({ ...identity, name: identity.id });
   const anonymous = trustOnly(identity.anchorsPem);
-  const resolved = (client: string) => countedResolutions(client, thread.metrics);
+  const found = (client: string, { backoff }: ControlAddr) => ({
+    resolved: countedResolutions(client, thread.metrics),
+    ttl: config.dnsTtl,
+    backoff,
+  });
   const identityClient = createGrpcClient(
     identity.svc,
     () => mesh.client() ?? anonymous,
-    resolved("identity"),
+    found("identity", identity.svc),
   );
   const destinationClient = createGrpcClient(
     config.destination.svc,
     () => mesh.client(),
-    resolved("destination"),
+    found("destination", config.destination.svc),
   );
   const policyClient = createGrpcClient(
     config.policy.svc,
     () => mesh.client(),
-    resolved("policy"),
+    found("policy", config.policy.svc),
   );
   const clients = [identityClient, destinationClient, policyClient];
   const counted = ({ transport }: GrpcClient, target: ControlTarget) =>

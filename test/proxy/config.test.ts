@@ -384,6 +384,13 @@ test("withoutEffect() names what is set in vain, but not what every injector set
   );
 });
 
+test("parseConfig() reads the bounds of DNS answers", () => {
+  assert.equal(parse().dnsTtl, { minMs: null, maxMs: null });
+  const [min, max] = ["LINKERD2_PROXY_DNS_MIN_TTL", "LINKERD2_PROXY_DNS_MAX_TTL"] as const;
+  assert.equal(parse({ [min]: "2s", [max]: "1m" }).dnsTtl, { minMs: 2000, maxMs: 60_000 });
+  assert.match(problems({ [min]: "soon" }).join(), /^LINKERD2_PROXY_DNS_MIN_TTL /);
+});
+
 test("PROXY_ENV lists each name once", () => {
   assert.is(new Set(PROXY_ENV).size, PROXY_ENV.length);
   assert.ok(PROXY_ENV.every((n) => /^(LINKERD2|TULLE)_PROXY_[A-Z0-9_]+$/.test(n)));

@@ -61,6 +61,15 @@ function streamLimits(read: EnvReader) {
   };
 }
 
+/** How long an answer of DNS is kept at least and at most; what was set wins over its own time. */
+export function dnsTtl(read: EnvReader): ProxyConfig["dnsTtl"] {
+  const bound = (name: EnvName) => read.get<number | null>(name, grammar.parseDuration, null);
+  return {
+    minMs: bound("LINKERD2_PROXY_DNS_MIN_TTL"),
+    maxMs: bound("LINKERD2_PROXY_DNS_MAX_TTL"),
+  };
+}
+
 /** This proxy's own identity. `LOCAL_NAME` gives both identity and server name. */
 export function identityConfig(read: EnvReader) {
   const localName = read.get<string | null>(

@@ -7,15 +7,12 @@ const POLICY = "the policy controller applies it";
 const USER_TIMEOUT =
   "no runtime can set TCP_USER_TIMEOUT; keep-alive and idle time-outs end dead peers";
 const TRACE = "spans are not exported";
-const DNS = "the system's resolver keeps its own times";
 const NO_QUEUE = "nothing waits for the application: what cannot be reached fails at once";
 const AS_REQUESTS = "connections wait as requests do, by the values of HTTP";
 const H2_BUFFERS = "flow control has fixed windows, and what is sent is bounded by them";
 
 /** What is set without effect, and why. */
 export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>([
-  ["LINKERD2_PROXY_DNS_MAX_TTL", DNS],
-  ["LINKERD2_PROXY_DNS_MIN_TTL", DNS],
   ["LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_INBOUND_CONNECT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_INBOUND_HTTP_FAILFAST_TIMEOUT", NO_QUEUE],

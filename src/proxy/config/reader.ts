@@ -6,8 +6,6 @@ import * as grammar from "./grammar.ts";
 import type { EnvName } from "./names.ts";
 
 const DURATIONS: readonly EnvName[] = [
-  "LINKERD2_PROXY_DNS_MAX_TTL",
-  "LINKERD2_PROXY_DNS_MIN_TTL",
   "LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT",
   "LINKERD2_PROXY_INBOUND_CONNECT_USER_TIMEOUT",
   "LINKERD2_PROXY_OUTBOUND_ACCEPT_USER_TIMEOUT",

@@ -98,15 +98,15 @@ export function countedTransport(
 export function countedResolutions(
   client: string,
   metrics: ProxyMetrics,
-): (isFound: boolean) => void {
+): (record_type: "SRV" | "A/AAAA", isFound: boolean) => void {
   const family = metrics.sheet.family(
     "control_dns_resolutions_total",
     "counter",
     "Names of the control plane that were looked up",
   );
-  return (isFound) => {
+  return (record_type, isFound) => {
     const result = isFound ? "ok" : "not_found";
-    metrics.count(family, { client, record_type: "A/AAAA", result });
+    metrics.count(family, { client, record_type, result });
   };
 }
 
