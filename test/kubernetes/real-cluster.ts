@@ -253,11 +253,18 @@ export class RealCluster implements AsyncDisposable {
     return answer.status.token;
   }
 
-  /** Applies an object (server-side apply) and gives what came of it. */
-  async apply(object: KubeObject, api: KubeApi = this.api): Promise<KubeObject> {
+  /** Applies an object (server-side apply, strict fields) and gives what came of it. */
+  async apply(
+    object: KubeObject,
+    api: KubeApi = this.api,
+    { dryRun = false } = {},
+  ): Promise<KubeObject> {
+    const query = `fieldManager=test&force=true&fieldValidation=Strict${
+      dryRun ? "&dryRun=All" : ""
+    }`;
     return await api.request({
       method: "PATCH",
-      path: `${await this.path(object)}?fieldManager=test&force=true`,
+      path: `${await this.path(object)}?${query}`,
       contentType: "application/apply-patch+yaml",
       body: object,
     }) as KubeObject;
