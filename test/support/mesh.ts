@@ -175,6 +175,16 @@ export class TestMesh {
     await this.#kill(child);
   }
 
+  /** Asks a pod's proxy to end, as the kubelet does, and waits for it. Rejects unless it ends with 0. */
+  async stopProxy(pod: MeshPod): Promise<void> {
+    const child = this.#proxies.get(pod.name);
+    if (child === undefined) throw new Error(`${pod.name} has no proxy`);
+    this.#killed.add(child);
+    process.kill(child.pid, "SIGTERM");
+    const exit = await child.exited;
+    if (exit.code !== 0) throw new Error(deathOf(child, exit));
+  }
+
   async #kill(child: Child): Promise<void> {
     this.#killed.add(child);
     process.kill(child.pid, "SIGKILL");

@@ -95,6 +95,11 @@ export class EndpointClients {
     return this.http1.open + this.http2.open;
   }
 
+  /** Whether a request has to wait for a connection that is not made yet. */
+  mustConnect(request: RequestHead): boolean {
+    return this.#isHttp2(request) ? !this.http2.hasRoom : !this.http1.hasIdle;
+  }
+
   /** Sends a request to the address. */
   dispatch(x: Exchange, reply: Reply): Sink {
     const { request } = x;

@@ -62,6 +62,11 @@ export class EndpointClient implements ClientOwner {
     return this.#idle.length + this.#busy.size;
   }
 
+  /** Whether the next request has a connection. */
+  get hasIdle(): boolean {
+    return this.#idle.length > 0;
+  }
+
   /** Sends a request to the endpoint. */
   dispatch(x: Exchange, reply: Reply): Sink {
     const idle = this.#idle.pop();

@@ -76,6 +76,13 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     return this.#open;
   }
 
+  /** Whether the next request has a connection. */
+  get hasRoom(): boolean {
+    if (this.#waiting.size > 0) return false;
+    for (const client of this.#clients) if (client.isOpen && client.available > 0) return true;
+    return false;
+  }
+
   /** Requests that wait for a connection. */
   get waiting(): number {
     return this.#waiting.size;

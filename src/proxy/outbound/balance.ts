@@ -1,11 +1,14 @@
 // Picks the endpoint of an attempt: power of two choices over peak EWMA, among those that can be
 // reached as long as there are any.
 
-import type { EndpointChoice, Exchange, HttpService } from "../../core/exchange.ts";
+import type { EndpointChoice, Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { headerName } from "../../core/head.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { BalancerSeries } from "../metrics/balancers.ts";
+import { streamError } from "../metrics/errors.ts";
+import { settle } from "./attempt-facts.ts";
+import { elsewhere } from "./elsewhere.ts";
 import type { EndpointState } from "./endpoint.ts";
 import type { KeyReader } from "./hash-key.ts";
 import { again } from "./hash-ring.ts";
@@ -142,7 +145,7 @@ export function balance(
   tap: TapHub = NOBODY,
 ): HttpService {
   const now = () => target.reach.driver.now;
-  return (x, outer) => {
+  const attempt = (x: Exchange, outer: Reply, isMoved: boolean): Sink => {
     const { backend, endpoint } = target.keys !== null && x.choice === null
       ? pickByKey(target, target.keys, x, random)
       : pickByLoad(target, x, random);
@@ -178,12 +181,32 @@ export function balance(
     x.endpointLabels = endpoint.endpoint.labels;
     const { client, endpoint: { authority } } = endpoint;
     if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
-    if (tap.active === 0) return client.dispatch(x, reply);
-    const ends = outboundEnds(
-      endpoint.endpoint,
-      endpoint.connect.tls === null ? null : endpoint.endpoint.identity?.name ?? "",
-      (x.route as RouteState).route.labels,
-    );
-    return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
+    const isAlone = (backend ?? target).endpoints.length < 2;
+    const stays = isMoved || isAlone || !client.mustConnect(x.request);
+    if (stays && tap.active === 0) return client.dispatch(x, reply);
+    const send: HttpService = (x, reply) => {
+      if (tap.active === 0) return client.dispatch(x, reply);
+      const ends = outboundEnds(
+        endpoint.endpoint,
+        endpoint.connect.tls === null ? null : endpoint.endpoint.identity?.name ?? "",
+        (x.route as RouteState).route.labels,
+      );
+      return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
+    };
+    if (stays) return send(x, reply);
+    return elsewhere(x, reply, {
+      first: send,
+      again: (x, reply) => attempt(x, reply, true),
+      moves: (why) => {
+        const at = now();
+        const isThere = target.endpoints.some((e) =>
+          e !== endpoint && (backend === null || e.endpoint.backend === backend.authority) &&
+          !e.isAway(at) && !e.isEjected(at)
+        );
+        if (isThere) settle(x, 0, streamError(why), at);
+        return isThere;
+      },
+    });
   };
+  return (x, reply) => attempt(x, reply, false);
 }
