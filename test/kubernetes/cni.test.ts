@@ -13,12 +13,7 @@ import * as assert from "uvu/assert";
 import { kubeconfigText } from "../../src/cni/kubeconfig.ts";
 import { cniObjects } from "../../src/install/cni.ts";
 import { DEFAULT_VALUES } from "../../src/install/values.ts";
-import {
-  type KubeObject,
-  missingApiServer,
-  type RealApiServer,
-  startApiServer,
-} from "../k8s/real-api-server.ts";
+import { type KubeObject, NO_CLUSTER, RealCluster } from "./real-cluster.ts";
 import { freePort } from "../support/free-port.ts";
 import { testUnless } from "../support/skip.ts";
 
@@ -27,8 +22,8 @@ const RUNTIME = process.versions.deno === undefined
   ? [process.execPath, "--disable-warning=ExperimentalWarning"]
   : [process.execPath, "run", "-A", "--no-prompt"];
 const PODS = "/api/v1/namespaces/shop/pods";
-const missing = missingApiServer();
-let api: RealApiServer;
+const missing = NO_CLUSTER;
+let api: RealCluster;
 let dir: string;
 /** The account's, as the installer writes it. */
 let kubeconfig: string;
@@ -38,7 +33,7 @@ const objects = cniObjects(DEFAULT_VALUES) as unknown as readonly KubeObject[];
 
 test.before(async () => {
   if (missing !== null) return;
-  api = await startApiServer();
+  api = await RealCluster.start();
   dir = await mkdtemp(join(tmpdir(), "tulle-cni-"));
   for (const object of objects) await api.apply(object);
   await api.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
@@ -58,7 +53,7 @@ test.before(async () => {
 });
 test.after(async () => {
   if (missing !== null) return;
-  await api.close();
+  await api[Symbol.asyncDispose]();
   await rm(dir, { recursive: true, force: true });
 });
 

@@ -8,12 +8,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseAllDocuments } from "yaml";
 import { x509PemOf } from "../k8s/localhost-certificate.ts";
-import {
-  type KubeObject,
-  missingApiServer,
-  type RealApiServer,
-  startApiServer,
-} from "../k8s/real-api-server.ts";
+import { type KubeObject, NO_CLUSTER, RealCluster } from "./real-cluster.ts";
 import { testUnless } from "../support/skip.ts";
 import { sha256Text, withCertificates } from "../../src/cli/install-certificates.ts";
 import { parseInjectorFlags } from "../../src/control/injector/flags.ts";
@@ -27,13 +22,13 @@ import { controlPlaneObjects } from "../../src/install/render.ts";
 import { DEFAULT_VALUES, HA_OVERRIDES, type Values } from "../../src/install/values.ts";
 import { manifests } from "../../tools/build-manifests.ts";
 
-const missing = missingApiServer();
-let api: RealApiServer;
+const missing = NO_CLUSTER;
+let api: RealCluster;
 let values: Values;
 
 test.before(async () => {
   if (missing !== null) return;
-  api = await startApiServer();
+  api = await RealCluster.start();
   const plain = DEFAULT_VALUES;
   values = await withCertificates({
     ...plain,
@@ -46,7 +41,7 @@ test.before(async () => {
   }, Date.now());
 });
 test.after(async () => {
-  if (missing === null) await api.close();
+  if (missing === null) await api[Symbol.asyncDispose]();
 });
 
 const documents = (text: string) =>
@@ -77,7 +72,7 @@ testUnless(
   "custom resources are taken, and taken again without a change",
   async () => {
     const objects = asObjects(crds("linkerd", "test"));
-    for (const object of objects) await api.apply(object, { dryRun: true });
+    for (const object of objects) await api.apply(object, api.api, { dryRun: true });
     const first = await applyAll(objects);
     assert.equal(await applyAll(objects), first);
     for (let i = 0; i < 300; i++) {
@@ -97,7 +92,7 @@ testUnless(
     const objects = plane(values);
     // the namespace first: a dry run makes none
     await api.apply(objects[0]!);
-    for (const object of objects) await api.apply(object, { dryRun: true });
+    for (const object of objects) await api.apply(object, api.api, { dryRun: true });
     const first = await applyAll(objects);
     assert.equal(await applyAll(objects), first);
     // nobody serves these here, and in HA nothing goes past them: test/kubernetes/admission.test.ts
@@ -115,7 +110,7 @@ testUnless(
 testUnless(missing, test, "the plain manifests in k8s/ are taken as they are", async () => {
   for (const [path, text] of Object.entries(manifests())) {
     if (path.endsWith("kustomization.yaml") || path.startsWith("chart/")) continue;
-    for (const object of documents(text)) await api.apply(object, { dryRun: true });
+    for (const object of documents(text)) await api.apply(object, api.api, { dryRun: true });
   }
 });
 
@@ -152,7 +147,7 @@ testUnless(missing, test, "what does not fit a custom resource is refused", asyn
     } catch (e) {
       refused = String(e);
     }
-    assert.match(refused, / 422 /, kind);
+    assert.match(refused, / 422: /, kind);
   }
 });
 

@@ -11,7 +11,7 @@ import { type KubeApi, KubeError } from "../../src/control/k8s/api.ts";
 import { openKube } from "../../src/control/k8s/open.ts";
 import { execute } from "../../src/runtime/exec.ts";
 import { systemFiles } from "../../src/runtime/files.ts";
-import { createHttpClient } from "../../src/runtime/http-client.ts";
+import { createHttpClient, type HttpClient } from "../../src/runtime/http-client.ts";
 import { SYSTEM_CLOCK } from "../../src/runtime/process.ts";
 import { freePorts } from "../support/free-port.ts";
 import { type TempDir, tempDir } from "../support/temp-dir.ts";
@@ -42,9 +42,20 @@ export interface KubeObject {
   readonly metadata: {
     readonly name: string;
     readonly namespace?: string;
+    readonly resourceVersion?: string;
+    readonly generation?: number;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly labels?: Readonly<Record<string, string>>;
     readonly [field: string]: unknown;
   };
   readonly [field: string]: unknown;
+}
+
+/** An answer of the API server, whatever it is. */
+export interface Answer {
+  readonly status: number;
+  // deno-lint-ignore no-explicit-any
+  readonly json: any;
 }
 
 export class RealCluster implements AsyncDisposable {
@@ -56,6 +67,8 @@ export class RealCluster implements AsyncDisposable {
   readonly #ca: string;
   readonly #plurals = new Map<string, { path: string; namespaced: boolean }>();
   readonly #apis: KubeApi[] = [];
+  /** For `call`: with the administrator's certificate, and without any. */
+  readonly #https: { readonly admin: HttpClient; readonly token: HttpClient };
   #flags: readonly string[] = [];
   readonly port: number;
   /** Of an administrator, with a client certificate. */
@@ -73,6 +86,11 @@ export class RealCluster implements AsyncDisposable {
     this.#etcd = etcd;
     this.#admin = admin;
     this.#ca = ca;
+    process.on("exit", this.#leave);
+    this.#https = {
+      admin: createHttpClient({ ca, certificate: admin }),
+      token: createHttpClient({ ca }),
+    };
   }
 
   /** `flags` of the API server win over those of here. */
@@ -270,6 +288,29 @@ export class RealCluster implements AsyncDisposable {
     }) as KubeObject;
   }
 
+  /** One request, by the administrator or with a token, and its answer even where that is a refusal. */
+  async call(
+    method: "GET" | "POST" | "PATCH" | "DELETE",
+    path: string,
+    body?: unknown,
+    as: { readonly token?: string; readonly type?: string } = {},
+  ): Promise<Answer> {
+    const http = as.token === undefined ? this.#https.admin : this.#https.token;
+    const { status, body: answer } = await http.request({
+      url: this.url + path,
+      method,
+      headers: {
+        ...(as.token === undefined ? {} : { authorization: `Bearer ${as.token}` }),
+        ...(body === undefined ? {} : { "content-type": as.type ?? "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      timeoutMs: 30_000,
+      maxBytes: 16 * 1024 * 1024,
+    });
+    const text = new TextDecoder().decode(answer);
+    return { status, json: text.startsWith("{") ? JSON.parse(text) : text };
+  }
+
   /** Sets a status, as a kubelet or controller does. */
   async setStatus(object: KubeObject): Promise<void> {
     await this.api.request({
@@ -303,6 +344,10 @@ export class RealCluster implements AsyncDisposable {
     return `${root}${within}/${plural?.path}/${metadata.name}`;
   }
 
+  get url(): string {
+    return `https://127.0.0.1:${this.port}`;
+  }
+
   /** PEM of who signed the API server's certificate. */
   get ca(): string {
     return this.#ca;
@@ -312,8 +357,16 @@ export class RealCluster implements AsyncDisposable {
     return this.#dir.join(name);
   }
 
+  /** A test that ends without ending this leaves no process behind. */
+  readonly #leave = (): void => {
+    this.#server?.kill("SIGKILL");
+    this.#etcd.kill("SIGKILL");
+  };
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#apis.map((api) => api.close()));
+    process.off("exit", this.#leave);
+    const clients = [...this.#apis, this.#https.admin, this.#https.token];
+    await Promise.all(clients.map((client) => client.close()));
     await this.stopServer();
     await kill(this.#etcd);
     await this.#dir[Symbol.asyncDispose]();
