@@ -154,7 +154,7 @@ export function balance(
     const balancer = backend === null ? route.balancer : backend.balancer;
     x.backend = series;
     series?.started();
-    queued(balancer, x);
+    if (!isMoved) queued(balancer, x); // it came and waited once
     // Who was given a cookie must be told.
     const reply = x.givenCookie === "" || target.keys === null
       ? outer
