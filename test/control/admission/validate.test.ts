@@ -35,6 +35,14 @@ const V = "policy.linkerd.io/v1";
 const PROFILE = (spec: unknown, name = "web.shop.svc.cluster.local") =>
   object("linkerd.io/v1alpha2", "ServiceProfile", spec, { name });
 const server = { podSelector: {}, port: 8080 };
+const authorization = (kind: string, name: string, refs: string[]) => ({
+  targetRef: { group: kind === "Namespace" ? "core" : "policy.linkerd.io", kind, name },
+  requiredAuthenticationRefs: refs.map((ref) => ({
+    group: ref === "ServiceAccount" ? "" : "policy.linkerd.io",
+    kind: ref,
+    name: "who",
+  })),
+});
 const budget = { retryRatio: 0.2, minRetriesPerSecond: 10, ttl: "10s" };
 
 test("what the control plane cannot read is refused in one line that begins with the field", () => {
@@ -66,6 +74,17 @@ test("what the control plane cannot read is refused in one line that begins with
         identity: { requestsPerSecond: 6 },
       },
       /^spec\.identity: is over the total of 5$/,
+    ],
+    ["AuthorizationPolicy", authorization("Server", "web", ["MeshTLSAuthentication"]), null],
+    [
+      "AuthorizationPolicy",
+      authorization("Namespace", "other", []),
+      /^spec\.targetRef\.name: is "other", not its own namespace shop$/,
+    ],
+    [
+      "AuthorizationPolicy",
+      authorization("Server", "web", ["MeshTLSAuthentication", "ServiceAccount"]),
+      /^spec\.requiredAuthenticationRefs: names both/,
     ],
     ["EgressNetwork", { trafficPolicy: "Deny" }, null],
     ["EgressNetwork", { trafficPolicy: "Maybe" }, /^spec\.trafficPolicy: /],
