@@ -69,11 +69,8 @@ class Elsewhere implements Reply {
     this.#sink = null;
     this.wake = null;
     const sink = service(this.#x, this);
-    // It may have failed at once, and have been sent on or given up.
-    if (this.#moves !== move || this.#stays) {
-      if (this.#moves === move) this.#sink = sink;
-      return;
-    }
+    // It may have failed at once, and have been sent on.
+    if (this.#moves !== move) return;
     this.#sink = sink;
     sink.wake = () => this.request.wake?.();
     if (move === 0) return;

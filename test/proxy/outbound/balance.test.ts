@@ -56,6 +56,17 @@ test("a request with a body that is not idempotent moves too, whole, when its en
   assert.equal(one, { ip: A.ip, status: "200", tries: 2 });
 });
 
+test("a client that leaves while its endpoint is dialled is not sent elsewhere", () => {
+  const f = twoReplicas();
+  const client = f.client();
+  const at = f.driver.connects.length;
+  f.driver.feed(client, GET);
+  f.driver.fail(client, { kind: "reset", message: "ECONNRESET" });
+  const up = f.driver.connects[at]!;
+  if (up.closed === null) f.driver.fail(up, { kind: "connect", message: "ECONNREFUSED" });
+  assert.is(f.driver.connects.length, at + 1);
+});
+
 test("where every endpoint refuses, each is tried once", () => {
   const f = twoReplicas();
   const { status, tries } = f.ask(A.ip, B.ip);
