@@ -9,8 +9,8 @@ import type { StreamTable } from "./stream-table.ts";
 
 /** How long a connection that we end waits for the peer to have read why. */
 const LINGER_MS = 1000;
-/** How long a drain waits for the peer to know of it before it refuses streams. */
-const DRAIN_MS = 1000;
+/** How long a drain waits for the peer to know of it before it refuses streams; a busy peer is not lost. */
+const DRAIN_MS = 3000;
 
 /** What is due; each is done by the session. */
 export interface Due {
