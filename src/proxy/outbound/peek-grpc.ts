@@ -9,7 +9,8 @@ import { HOOK_OUTCOME } from "../../core/filter.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
-import { isGrpc } from "../http/grpc.ts";
+import { isGrpc, isGrpcFailure } from "../http/grpc.ts";
+import type { RouteState } from "./target.ts";
 
 /** A response over this is no longer held: it is what the client gets. */
 const HOLD_BYTES = 16 * 1024;
@@ -55,17 +56,22 @@ class HeldResponse implements Reply {
   readonly #x: Exchange;
   readonly #outer: Reply;
   readonly #attempt: number;
+  readonly #startedMs: number;
   readonly #body = new BodyBuffer(HOLD_BYTES);
   readonly #timer: Timer;
   #head: ResponseHead | null = null;
   #state = HOLDING;
+  /** Passed on before its code was known. */
+  #isEarly = false;
 
   constructor(driver: Driver, x: Exchange, outer: Reply) {
     this.#driver = driver;
     this.#x = x;
     this.#outer = outer;
     this.#attempt = x.attempt;
+    this.#startedMs = driver.now;
     this.#timer = createTimer(() => {
+      this.#isEarly = true;
       if (this.#release()) this.#outer.wake?.();
     });
   }
@@ -102,11 +108,13 @@ class HeldResponse implements Reply {
       this.#body.push(buf, from, to);
       return true;
     }
+    this.#isEarly = true;
     this.#release();
     return (this.#state as number) === PASSING ? this.#outer.data(buf, from, to) : true;
   }
 
   end(): void {
+    if (this.#isEarly && this.#state === PASSING) this.#countLate();
     this.#release();
     if ((this.#state as number) === PASSING) this.#outer.end();
   }
@@ -131,6 +139,17 @@ class HeldResponse implements Reply {
     this.#state = OVER;
     this.#driver.timers.cancel(this.#timer);
     this.#body.clear();
+  }
+
+  /** A failure that is told too late to be taken back: a retry that a filter wants is not made. */
+  #countLate(): void {
+    const x = this.#x;
+    if (!isGrpcFailure(x.grpcStatus)) return;
+    const elapsedMs = this.#driver.now - this.#startedMs;
+    if (x.chain.attemptOutcome(x, { status: 200, error: 0, elapsedMs }) < 0) return;
+    const route = x.route as RouteState | null;
+    route?.series.retry("response");
+    route?.policy?.retry("overflow");
   }
 
   /** Passes on what was held. True: it was, and more may come at once. */

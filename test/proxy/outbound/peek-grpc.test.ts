@@ -13,10 +13,12 @@ import {
 import { type FilterChain, HOOK_OUTCOME, NO_FILTERS } from "../../../src/core/filter.ts";
 import { Exchange, type HttpService, type Reply } from "../../../src/core/exchange.ts";
 import { headerName, ResponseHead } from "../../../src/core/head.ts";
+import { exposition } from "../../../src/proxy/exposition.ts";
 import { peekGrpc } from "../../../src/proxy/outbound/peek-grpc.ts";
 import { MemoryDriver } from "../../support/memory-driver.ts";
 import { A } from "../../support/outbound-fixture.ts";
 import { Echo } from "../../support/echo-rpc.ts";
+import { seeded } from "../../support/random.ts";
 import { netProxy } from "../../support/net-proxy.ts";
 
 interface Answer {
@@ -74,6 +76,11 @@ async function service(answers: readonly Answer[], codes: readonly Code[]) {
     client: createClient(Echo, createGrpcTransport({ baseUrl, sessionManager })),
     seen,
     requests,
+    /** Retries that were wanted, by why they were not made. */
+    retries: () =>
+      exposition(proxy.metrics.sheet, []).split("\n")
+        .filter((line) => line.startsWith("route_retryable_total"))
+        .map((line) => `${/skipped="(\w+)"/.exec(line)?.[1] ?? "made"} ${line.split(" ").at(-1)}`),
     async [Symbol.asyncDispose]() {
       sessionManager.abort();
       await proxy.close();
@@ -82,6 +89,14 @@ async function service(answers: readonly Answer[], codes: readonly Code[]) {
       assert.equal(proxy.defects, []);
     },
   };
+}
+
+/** Text that gzip, which gRPC's messages may have, leaves nearly as long as it is. */
+function incompressible(length: number): string {
+  const random = seeded(1);
+  let text = "";
+  while (text.length < length) text += random().toString(36).slice(2);
+  return text;
 }
 
 test("a code that is told by trailers alone is retried, with the whole request", async () => {
@@ -106,7 +121,7 @@ test("a code after messages is retried, and nothing of the failed attempt is see
       for await (const { text } of t.client.repeat({ text: "x" })) got.push(text);
     } catch (e) {
       assert.is(ConnectError.from(e).code, Code.Unavailable);
-      assert.equal([got, t.seen], [["lost", "lost"], [-1]]);
+      assert.equal([got, t.seen], [["lost", "lost"], [-1, 14]]);
       assert.ok(tries < 50, "the code never came soon enough");
       continue;
     }
@@ -142,12 +157,32 @@ test("a stream that goes on is not held back, and then no longer retried", async
   ) as ConnectError;
   assert.is(e.code, Code.Unavailable);
   assert.is(t.requests.length, 1);
+  assert.equal(t.seen, [-1, 14], "the filter wanted it repeated");
+  assert.equal(t.retries(), ["response 1"]);
 });
 
 test("a response larger than what is held passes whole", async () => {
-  const text = "0123456789".repeat(50_000);
+  const text = incompressible(500_000);
   await using t = await service([{ messages: [text] }], [Code.Unavailable]);
   assert.ok((await t.client.unary({ text: "x" })).text === text);
+  assert.equal([t.seen, t.retries()], [[-1], []]);
+});
+
+test("a failure after a response that was too large to hold is counted as not repeated", async () => {
+  const text = incompressible(50_000);
+  for (
+    const [code, counted] of [[Code.Unavailable, ["response 1"]], [Code.NotFound, []]] as const
+  ) {
+    await using t = await service([{ messages: [text], code }], [Code.Unavailable]);
+    const messages = t.client.repeat({ text: "x" })[Symbol.asyncIterator]();
+    assert.ok((await messages.next()).value?.text === text);
+    const e = await messages.next().then(
+      () => assert.unreachable("it should have failed"),
+      (e: unknown) => ConnectError.from(e),
+    ) as ConnectError;
+    assert.is(e.code, code);
+    assert.equal([t.requests.length, t.retries()], [1, counted]);
+  }
 });
 
 test("what is held goes on before what follows, when its reader is full", () => {
