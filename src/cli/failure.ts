@@ -1,6 +1,8 @@
 // How a command says that it cannot go on, and which exit status that is. Printed in one place:
 // `main.ts`.
 
+import { errorText } from "../core/errors.ts";
+
 /** It was tried and did not work. */
 export const EXIT_FAILURE = 1;
 /** The command line is wrong. */
@@ -27,4 +29,13 @@ export class CliError extends Error {
 /** The command line cannot be understood. */
 export function usageError(message: string, hint = ""): CliError {
   return new CliError(message, { exit: EXIT_USAGE, hint });
+}
+
+/** Why a file cannot be read, in words that follow its path: "does not exist". */
+export function fileTrouble(e: unknown): string {
+  const code = (e as { code?: unknown } | null)?.code;
+  if (code === "ENOENT") return "does not exist";
+  if (code === "EACCES" || code === "EPERM") return "may not be read";
+  if (code === "EISDIR") return "is a folder";
+  return `cannot be read: ${errorText(e)}`;
 }

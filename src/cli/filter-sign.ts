@@ -133,7 +133,12 @@ async function writeKeys(name: string, say: (line: string) => void): Promise<str
       await chmod(path, mode);
     } catch (e) {
       const exists = (e as { code?: unknown }).code === "EEXIST";
-      throw new CliError(`${path} ${exists ? "exists already" : errorText(e)}`, { cause: e });
+      const why = exists
+        ? "exists already"
+        : (e as { code?: unknown }).code === "ENOENT"
+        ? "lies in a folder that does not exist"
+        : `cannot be written: ${errorText(e)}`;
+      throw new CliError(`${path} ${why}`, { cause: e });
     }
   };
   await write(`${name}.key`, privatePem, 0o600);

@@ -1,10 +1,8 @@
 // What `tulle inject` and `tulle uninject` do: the annotation, or with --manual the whole sidecar, put
 // into manifests and taken out of them. The sidecar is made by the function that the webhook uses.
 
-import { readdir, readFile, stat } from "node:fs/promises";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
-import type { Document } from "yaml";
+import { type Document, isMap } from "yaml";
 import { Field, FieldError } from "../control/field.ts";
 import { obstacles, SKIP_TEXTS } from "../control/injector/decide.ts";
 import { injectPod, skipText } from "../control/injector/inject.ts";
@@ -27,10 +25,9 @@ import {
   removeAt,
   setAt,
 } from "./inject-documents.ts";
+import { readInputs } from "./inject-inputs.ts";
 import { chooseValues, readText } from "./install-values.ts";
-import { readStdin } from "./stdin.ts";
 
-const MAX_BYTES = 64 * 1024 * 1024;
 const INJECT = "linkerd.io/inject";
 
 /** Where a kind has its pod. */
@@ -89,6 +86,11 @@ async function each(
   for (const { where, text } of await readInputs(flags.operands)) {
     for (const document of parseDocuments(text, where)) {
       if (document.contents === null) continue;
+      if (!isMap(document.contents)) {
+        throw new CliError(`${where} has a document that is no Kubernetes object`, {
+          exit: EXIT_CONFIG,
+        });
+      }
       documents.push(document);
       for (const object of objectsOf(document)) {
         const verdict = change(object);
@@ -271,34 +273,4 @@ function uninjectOne(document: Document, at: NodePath): boolean {
     removeAt(document, metadata);
   }
   return changed;
-}
-
-/** Files, folders (their *.yaml, *.yml and *.json, in order) and `-`. */
-async function readInputs(
-  operands: readonly string[],
-): Promise<{ readonly where: string; readonly text: string }[]> {
-  const inputs: { where: string; text: string }[] = [];
-  let total = 0;
-  const read = async (path: string, where: string) => {
-    const text = path === "-" ? await readStdin(MAX_BYTES) : await readFile(path, "utf8");
-    total += text.length;
-    if (total > MAX_BYTES) throw new Error(`there are over ${MAX_BYTES} bytes`);
-    inputs.push({ where, text });
-  };
-  for (const path of operands) {
-    try {
-      if (path === "-") await read("-", "standard input");
-      else if ((await stat(path)).isDirectory()) {
-        const names = (await readdir(path, { recursive: true }))
-          .filter((name) => /\.(ya?ml|json)$/.test(name)).sort();
-        for (const name of names) await read(join(path, name), join(path, name));
-      } else await read(path, path);
-    } catch (e) {
-      throw new CliError(`${path} cannot be read: ${errorText(e)}`, {
-        exit: EXIT_CONFIG,
-        cause: e,
-      });
-    }
-  }
-  return inputs;
 }

@@ -3,7 +3,6 @@
 
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
-import { errorText } from "../core/errors.ts";
 import type { Manifest } from "../control/injector/containers.ts";
 import { cniObjects } from "../install/cni.ts";
 import { ISSUER_SECRET, OVERRIDES_SECRET, WEBHOOKS, webhookSecret } from "../install/config.ts";
@@ -12,7 +11,7 @@ import { CREATED_BY, type InstallInput } from "../install/meta.ts";
 import { controlPlaneObjects, toJson, toYaml } from "../install/render.ts";
 import type { Values } from "../install/values.ts";
 import type { Terminal } from "./command.ts";
-import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
 import type { Flags } from "./flags.ts";
 import { chooseValues } from "./install-values.ts";
 import { readStdin } from "./stdin.ts";
@@ -184,7 +183,10 @@ function write(flags: Flags, terminal: Terminal, objects: readonly Manifest[]): 
   terminal.write(output === "yaml" ? toYaml(objects) : toJson(objects));
 }
 
-/** Objects of a file or of standard input; a List gives its items. */
+/**
+ * Objects of a file or of standard input; a List gives its items. Nothing at all is refused: it is what
+ * a pipe gives whose first command failed, and not a cluster without pods.
+ */
 async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
   const path = flags.text(flag);
   if (path === null) throw usageError(`${flag} is missing`);
@@ -192,11 +194,12 @@ async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
   try {
     text = path === "-" ? await readStdin(MAX_INPUT_BYTES) : await readFile(path, "utf8");
   } catch (e) {
-    throw new CliError(`${flag} ${path} cannot be read: ${errorText(e)}`, { exit: EXIT_CONFIG });
+    throw new CliError(`${flag} ${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
   }
   const documents = parseAllDocuments(text);
-  if (!Array.isArray(documents)) return [];
+  if (!Array.isArray(documents)) throw noObjects(flag, path);
   const found: Manifest[] = [];
+  let documentsWithObjects = 0;
   for (const document of documents) {
     const [error] = document.errors;
     if (error !== undefined) {
@@ -205,14 +208,23 @@ async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
       });
     }
     const value = document.toJS({ maxAliasCount: 100 }) as unknown;
-    const items = isObject(value) && Array.isArray(value.items)
-      ? value.items as unknown[]
-      : [value];
+    if (value === null) continue;
+    if (!isObject(value) || typeof value.kind !== "string") throw noObjects(flag, path);
+    documentsWithObjects++;
+    const items = Array.isArray(value.items) ? value.items as unknown[] : [value];
     found.push(
       ...items.filter((item): item is Manifest => isObject(item) && isObject(item.metadata)),
     );
   }
+  if (documentsWithObjects === 0) throw noObjects(flag, path);
   return found;
+}
+
+function noObjects(flag: string, path: string): CliError {
+  return new CliError(`${flag} ${path} has no Kubernetes objects`, {
+    exit: EXIT_CONFIG,
+    hint: "Give what kubectl get … -o yaml prints; if it failed, mend that first",
+  });
 }
 
 function isObject(value: unknown): value is { [key: string]: unknown } {

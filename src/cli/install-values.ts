@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import { errorText } from "../core/errors.ts";
 import { DEFAULT_VALUES, HA_OVERRIDES, type Values } from "../install/values.ts";
 import { VALUE_ALIASES, VALUE_DOCS } from "../install/value-docs.ts";
-import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
 import { type Flags, quote } from "./flags.ts";
 import { nearest } from "./suggest.ts";
 
@@ -37,7 +37,16 @@ export async function chooseValues(
   if (!isTree(stored)) throw new CliError("The stored values are no object");
   take(stored, "stored values: ");
   if (ha) take(HA_OVERRIDES as unknown as Tree, "");
-  for (const path of flags.all("--values")) take(await readValues(path), `${path}: `);
+  for (const path of flags.all("--values")) {
+    const more = await readValues(path);
+    try {
+      take(more, `--values ${path}: `);
+    } catch (e) {
+      // what is wrong is the file, not the command line
+      if (!(e instanceof CliError)) throw e;
+      throw new CliError(e.message, { exit: EXIT_CONFIG, hint: e.hint });
+    }
+  }
   for (const [flag, text] of setFlags(flags)) {
     for (const assignment of splitTop(text)) {
       const cut = assignment.indexOf("=");
@@ -144,7 +153,8 @@ function fitting(known: unknown, value: unknown, name: string, where: string): u
   const wanted = Array.isArray(known) ? "list" : typeof known;
   if (is === wanted) return value;
   if (wanted === "string" && (is === "number" || is === "boolean")) return String(value);
-  throw usageError(`${where}${name} ${quote(JSON.stringify(value) ?? "")} is no ${wanted}`);
+  const given = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  throw usageError(`${where}${name} ${quote(given)} is no ${wanted}`);
 }
 
 function unknown(where: string, name: string): CliError {
@@ -208,7 +218,7 @@ export async function readText(flag: string, path: string): Promise<string> {
     if (size > MAX_FILE_BYTES) throw new Error(`it has over ${MAX_FILE_BYTES} bytes`);
     return await readFile(path, "utf8");
   } catch (e) {
-    throw new CliError(`${flag} ${path} cannot be read: ${errorText(e)}`, {
+    throw new CliError(`${flag} ${path} ${fileTrouble(e)}`, {
       exit: EXIT_CONFIG,
       cause: e,
     });

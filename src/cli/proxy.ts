@@ -14,7 +14,7 @@ import { positionText } from "../../wasm/host/source-map.ts";
 import type { StaticFilter, StaticOptions } from "../proxy/static-options.ts";
 import type { Command } from "./command.ts";
 import { entryPath } from "./entries.ts";
-import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
 import { readMapBeside } from "./filter-project.ts";
 import { type Flags, quote } from "./flags.ts";
 import { checkAsked, readCallouts, withCallouts } from "./proxy-callouts.ts";
@@ -240,13 +240,5 @@ async function readBounded(flag: string, path: string, maxBytes: number): Promis
 }
 
 function fileError(flag: string, path: string, e: unknown): CliError {
-  const code = (e as { code?: unknown } | null)?.code;
-  const why = code === "ENOENT"
-    ? "does not exist"
-    : code === "EACCES"
-    ? "may not be read"
-    : code === "EISDIR"
-    ? "is a folder"
-    : `cannot be read: ${errorText(e)}`;
-  return new CliError(`${flag}: ${path} ${why}`, { exit: EXIT_CONFIG, cause: e });
+  return new CliError(`${flag}: ${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
 }

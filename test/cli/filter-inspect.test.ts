@@ -113,6 +113,10 @@ test("sign and verify tell whose module it is", async () => {
   assert.is(me.status, 0, me.err);
   assert.is((await stat(dir.join("me.key"))).mode & 0o777, 0o600);
   assert.match((await tulle("keygen", dir.join("me"))).err, /me\.key exists already/);
+  assert.match(
+    (await tulle("keygen", dir.join("no/me"))).err,
+    /no\/me\.key lies in a folder that does not exist$/,
+  );
   const signed = await tulle("sign", wasm, "--key", dir.join("me.key"));
   assert.is(signed.status, 0, signed.err);
   assert.match(signed.out, /signature {2}[A-Za-z0-9+/]{86}==/);

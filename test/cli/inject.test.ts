@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -162,9 +162,16 @@ test("what cannot be injected is skipped with its reason", async () => {
   }
 });
 
+const emptyFolder = async () => {
+  await mkdir(join(dir, "none"), { recursive: true });
+  return join(dir, "none");
+};
+
 test("bad input is one line and prints nothing", async () => {
   const table: [string[], RegExp][] = [
-    [[join(dir, "gone.yaml")], /gone.yaml cannot be read/],
+    [[join(dir, "gone.yaml")], /gone.yaml does not exist/],
+    [[await file("text.yaml", "hello\n")], /text.yaml has a document that is no Kubernetes object/],
+    [[await emptyFolder()], /none has no \*\.yaml, \*\.yml or \*\.json/],
     [[await file("bad.yaml", "a: b\nc: [\n")], /bad.yaml:3 is not YAML/],
     [["--manual", await file("ok.yaml", APP)], /--manual needs --trust-anchors/],
     [

@@ -89,9 +89,9 @@ test("what is not known is refused with the nearest name", async () => {
     [["--set", "logLevel=debug"], /Did you mean /],
     [["--set", "proxyInit.mode=ebpf"], /"ebpf" is not one of nft, legacy, plain, auto/],
     [["--set", "proxy=1"], /proxy is a group, not a value/],
-    [["--set", "proxy.await=maybe"], /proxy.await .*maybe.* is no boolean/],
+    [["--set", "proxy.await=maybe"], /proxy.await "maybe" is no boolean/],
     [["--set", "nonsense"], /is not KEY=VALUE/],
-    [["-f", join(dir, "gone.yaml")], /gone.yaml cannot be read/],
+    [["-f", join(dir, "gone.yaml")], /gone.yaml does not exist/],
     [["--set", "proxyInit.closeWaitTimeoutSecs=1"], /needs proxyInit.runAsRoot/],
     [["-o", "xml"], /neither yaml nor json/],
     [["--set", "__proto__.x=1"], /there is no value/],
@@ -103,7 +103,10 @@ test("what is not known is refused with the nearest name", async () => {
     assert.is(text, "");
   }
   const bad = await file("bad.yaml", "proxy:\n  - 1\n");
-  assert.match((await tulle("install", "-f", bad)).error, /bad.yaml: proxy is a group/);
+  const wrong = await tulle("install", "-f", bad);
+  assert.match(wrong.error, /bad.yaml: proxy is a group/);
+  assert.is(wrong.status, 64, "the file is wrong, not the command line");
+  assert.match((await tulle("install", "-f", dir)).error, /^tulle: --values \S+ is a folder$/);
 });
 
 test("certificates that are given are checked before anything is printed", async () => {
@@ -145,10 +148,8 @@ test("upgrade keeps certificates and what was set", async () => {
   assert.is(text, before);
   const after = await tulle("upgrade", "--from-manifests", path, "--set", "proxyInit.mode=nft");
   assert.is(initArgs(after.text)[0], "--firewall-bin-path");
-  assert.match(
-    (await tulle("upgrade", "--from-manifests", await file("e.yaml", ""))).error,
-    /no Secret/,
-  );
+  const other = await file("e.yaml", "kind: List\nitems: []\n");
+  assert.match((await tulle("upgrade", "--from-manifests", other)).error, /no Secret/);
 });
 
 test("uninstall names what goes, and refuses while pods are meshed", async () => {
@@ -181,6 +182,22 @@ test("uninstall names what goes, and refuses while pods are meshed", async () =>
     "Namespace",
     "ValidatingWebhookConfiguration",
   ]);
+});
+
+test("nothing, and what is no object, is what a failed kubectl pipes, and deletes nothing", async () => {
+  for (const text of ["", "---\n# nothing\n", "hello\n", "- a\n", "error: no server\n"]) {
+    const path = await file("none.yaml", text);
+    for (const command of ["upgrade", "uninstall", "prune"]) {
+      const done = await tulle(command, "--from-manifests", path);
+      assert.is(done.status, 64, `${command}: ${text}`);
+      assert.match(done.error, /none.yaml has no Kubernetes objects\n {2}Give what kubectl get/);
+      assert.is(done.text, "", command);
+    }
+  }
+  const gone = await tulle("uninstall", "--from-manifests", join(dir, "gone.yaml"));
+  assert.match(gone.error, /gone.yaml does not exist$/);
+  const empty = await file("empty.yaml", "kind: List\nitems: []\n");
+  assert.is((await tulle("uninstall", "--from-manifests", empty)).status, 0, "no pods");
 });
 
 test("prune names what this version would not install", async () => {
