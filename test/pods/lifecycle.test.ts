@@ -5,6 +5,7 @@ import process from "node:process";
 import { readFile } from "node:fs/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { NO_CLUSTER } from "../kubernetes/real-cluster.ts";
 import { testUnless } from "../support/skip.ts";
 import { InitFailed, type PlayOptions, type RunningPod } from "./kubelet.ts";
 import { NO_PODS, objectsIn, PodMesh } from "./mesh.ts";
@@ -151,5 +152,29 @@ check("the image has one shell-less program for each of Linkerd's names", async 
   }
   assert.match(await readFile(`${ROOT}k8s/image/launch.js`, "utf8"), /^#!\/usr\/local\/bin\/node/);
 });
+
+// A folder of YAML, which stands for an API server where there is none, admits everything.
+testUnless(
+  NO_PODS ?? NO_CLUSTER,
+  test,
+  "an API server asks the destination pod, by its Service, who refuses what it cannot read",
+  async () => {
+    const { registry } = await mesh();
+    const network = (name: string, except: string) => ({
+      apiVersion: "policy.linkerd.io/v1alpha1",
+      kind: "NetworkAuthentication",
+      metadata: { name, namespace: "shop" },
+      spec: { networks: [{ cidr: "10.0.0.0/8", except: [except] }] },
+    });
+    let said = "";
+    const why =
+      /"linkerd-policy-validator\.linkerd\.io" denied.*spec\.networks\[0\]\.except\[0\]: is not/;
+    await until(async () => {
+      said = await registry.apply(network("wrong", "11.0.0.0/16")).then(() => "taken", String);
+      return why.test(said);
+    }, "it is refused").catch((e) => assert.unreachable(`${e}: ${said}`));
+    await registry.apply(network("right", "10.1.0.0/16"));
+  },
+);
 
 test.run();
