@@ -8,6 +8,7 @@ import { createLogger, type Logger, type LogThreshold } from "../core/log.ts";
 import type { SignatureCheck } from "../core/signature.ts";
 import type { Watch } from "../core/watch.ts";
 import { readCarriedModule } from "../runtime/carried-modules.ts";
+import type { ControlDns } from "../runtime/control-resolver.ts";
 import { readEnv } from "../runtime/env.ts";
 import { readBounded } from "../runtime/files.ts";
 import { createGrpcClient, type GrpcClient } from "../runtime/grpc-client.ts";
@@ -58,6 +59,8 @@ export interface ProxyHooks extends Pick<ThreadOptions, "originalOf"> {
   readonly stop?: Promise<void>;
   /** In place of standard error. */
   readonly write?: (line: string) => void;
+  /** In place of the system's name servers, for the control plane's names. */
+  readonly controlDns?: ControlDns;
 }
 
 /** Runs a proxy that is configured by `env`, its `LINKERD2_PROXY_*`. Resolves when it has drained. */
@@ -89,6 +92,7 @@ export async function runProxy(
     resolved: countedResolutions(client, thread.metrics),
     ttl: config.dnsTtl,
     backoff,
+    ...(hooks.controlDns === undefined ? {} : { dns: hooks.controlDns }),
   });
   const identityClient = createGrpcClient(
     identity.svc,

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fetchText, parseSamples, type Sample } from "../../../src/cli/demo-scrape.ts";
 import { formatSocketAddr, parseSocketAddr } from "../../../src/core/addr.ts";
 import { runProxy } from "../../../src/proxy/main.ts";
+import type { ControlDns } from "../../../src/runtime/control-resolver.ts";
 import { type Answer, ask } from "../../mesh/support/http.ts";
 import { eventually } from "../../mesh/support/waiting.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -26,6 +27,8 @@ export interface PodOptions {
   readonly inbound?: string;
   /** More environment, or other. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Who resolves the control plane's names. */
+  readonly controlDns?: ControlDns;
   /** False: do not wait until it is ready. */
   readonly ready?: boolean;
 }
@@ -148,6 +151,7 @@ export async function startProxy(control: ControlPlane, o: PodOptions): Promise<
   const ended = runProxy(env, {
     stop: stop.promise,
     write: (line) => log.push(line),
+    ...(o.controlDns === undefined ? {} : { controlDns: o.controlDns }),
     originalOf: (local) => {
       const to = local.port === 4140 ? proxy?.outbound : proxy?.inbound;
       return to == null ? null : parseSocketAddr(to);
