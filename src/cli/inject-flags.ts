@@ -1,4 +1,11 @@
-// The flags of `tulle inject` that become annotations of pods.
+// The flags of `tulle inject` that become annotations of pods, and which of their values are refused.
+
+import { valuesFor } from "../control/injector/annotations.ts";
+import { parsePortRange } from "../init/ports.ts";
+import { parseSubnet } from "../init/subnets.ts";
+import { DEFAULT_VALUES } from "../install/values.ts";
+import { type CliError, usageError } from "./failure.ts";
+import { quote } from "./flags.ts";
 
 /** The flag, what stands for its value, and the annotation below `config.linkerd.io/`. */
 export const ANNOTATIONS: readonly (readonly [flag: string, value: string, key: string])[] = [
@@ -25,3 +32,34 @@ export const ANNOTATIONS: readonly (readonly [flag: string, value: string, key: 
   ["--require-identity-on-inbound-ports", "PORTS", "proxy-require-identity-inbound-ports"],
   ["--close-wait-timeout", "TIME", "close-wait-timeout"],
 ];
+
+/** Null, or what to tell: in a pod the injector would leave such a value out, where nobody looks. */
+export function refused(flag: string, kind: string, key: string, value: string): CliError | null {
+  const parts = value.split(",").map((part) => part.trim());
+  // an opaque port may be a container's port by name
+  const named = (part: string) =>
+    flag === "--opaque-ports" && /^[a-z0-9-]*[a-z][a-z0-9-]*$/.test(part);
+  const bad = kind === "PORTS"
+    ? parts.find((part) => parsePortRange(part) === null && !named(part))
+    : kind === "CIDRS"
+    ? parts.find((part) => !isSubnet(part))
+    : undefined;
+  if (bad !== undefined) {
+    const example = kind === "PORTS" ? "25,3000-3010" : "10.0.0.0/8,fd00::/8";
+    return usageError(`${flag}: ${quote(bad)} is not as in ${example}`);
+  }
+  const annotation = `config.linkerd.io/${key}`;
+  const lines: string[] = [];
+  valuesFor(DEFAULT_VALUES, { [annotation]: value }, {}, (line) => void lines.push(line));
+  const [line] = lines;
+  return line === undefined ? null : usageError(line.replace(annotation, flag));
+}
+
+function isSubnet(text: string): boolean {
+  try {
+    parseSubnet(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

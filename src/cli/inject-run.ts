@@ -13,7 +13,7 @@ import type { Values } from "../install/values.ts";
 import type { Terminal } from "./command.ts";
 import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import type { Flags } from "./flags.ts";
-import { ANNOTATIONS } from "./inject-flags.ts";
+import { ANNOTATIONS, refused } from "./inject-flags.ts";
 import {
   documentsText,
   type FoundObject,
@@ -114,9 +114,12 @@ function wanted(flags: Flags): Readonly<Record<string, string>> {
   const out: Record<string, string> = {
     [INJECT]: flags.has("--ingress") ? "ingress" : "enabled",
   };
-  for (const [flag, , key] of ANNOTATIONS) {
+  for (const [flag, kind, key] of ANNOTATIONS) {
     const value = flags.text(flag);
-    if (value !== null) out[`config.linkerd.io/${key}`] = value;
+    if (value === null) continue;
+    const error = refused(flag, kind, key, value);
+    if (error !== null) throw error;
+    out[`config.linkerd.io/${key}`] = value;
   }
   if (flags.has("--enable-debug-sidecar")) {
     out["config.linkerd.io/enable-debug-sidecar"] = "true";

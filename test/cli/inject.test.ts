@@ -173,6 +173,16 @@ test("bad input is one line and prints nothing", async () => {
     [[await file("text.yaml", "hello\n")], /text.yaml has a document that is no Kubernetes object/],
     [[await emptyFolder()], /none has no \*\.yaml, \*\.yml or \*\.json/],
     [[await file("bad.yaml", "a: b\nc: [\n")], /bad.yaml:3 is not YAML/],
+    [["--inbound-port", "99999", await file("ok.yaml", APP)], /^tulle: --inbound-port "99999" is/],
+    [["--proxy-uid=-1", await file("ok.yaml", APP)], /^tulle: --proxy-uid "-1" is/],
+    [["--native-sidecar", "maybe", await file("ok.yaml", APP)], /^tulle: --native-sidecar "maybe"/],
+    [["--default-inbound-policy", "x", await file("ok.yaml", APP)], /inbound-policy "x" is/],
+    [
+      ["--skip-subnets", "10.0.0.0/99", await file("ok.yaml", APP)],
+      /--skip-subnets: "10\.0\.0\.0\/99" is not/,
+    ],
+    [["--skip-inbound-ports", "25,80-70", await file("ok.yaml", APP)], /-ports: "80-70" is not as/],
+    [["--opaque-ports", "99999", await file("ok.yaml", APP)], /--opaque-ports: "99999" is not/],
     [["--manual", await file("ok.yaml", APP)], /--manual needs --trust-anchors/],
     [
       [await file("odd.yaml", "kind: Pod\nmetadata: {name: x}\nspec: 7\n")],
