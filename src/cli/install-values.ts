@@ -151,6 +151,16 @@ function fitting(known: unknown, value: unknown, name: string, where: string): u
   }
   const is = Array.isArray(value) ? "list" : typeof value;
   const wanted = Array.isArray(known) ? "list" : typeof known;
+  if (typeof value === "number" && is === wanted) {
+    const [least, most] = /^proxy\.ports\./.test(name)
+      ? [1, 65_535]
+      : name === "controllerReplicas"
+      ? [1, 100]
+      : [-Infinity, Infinity];
+    if (value < least || value > most || (least > 0 && !Number.isInteger(value))) {
+      throw usageError(`${where}${name} ${value} is not a whole number from ${least} to ${most}`);
+    }
+  }
   if (is === wanted) return value;
   if (wanted === "string" && (is === "number" || is === "boolean")) return String(value);
   const given = typeof value === "string" ? value : JSON.stringify(value) ?? "";

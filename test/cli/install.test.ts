@@ -90,6 +90,8 @@ test("what is not known is refused with the nearest name", async () => {
     [["--set", "proxyInit.mode=ebpf"], /"ebpf" is not one of nft, legacy, plain, auto/],
     [["--set", "proxy=1"], /proxy is a group, not a value/],
     [["--set", "proxy.await=maybe"], /proxy.await "maybe" is no boolean/],
+    [["--set", "proxy.ports.inbound=99999"], /inbound 99999 is not a whole number from 1 to 65535/],
+    [["--set", "controllerReplicas=-3"], /controllerReplicas -3 is not a whole number/],
     [["--set", "nonsense"], /is not KEY=VALUE/],
     [["-f", join(dir, "gone.yaml")], /gone.yaml does not exist/],
     [["--set", "proxyInit.closeWaitTimeoutSecs=1"], /needs proxyInit.runAsRoot/],
