@@ -9,7 +9,13 @@ import { isHostName } from "../config/grammar.ts";
 export type ResolvedTarget =
   | { readonly kind: "addr"; readonly key: string; readonly addr: SocketAddr }
   | { readonly kind: "name"; readonly key: string; readonly host: string; readonly port: number }
-  | { readonly kind: "outside"; readonly key: string; readonly why: string };
+  | {
+    readonly kind: "outside";
+    readonly key: string;
+    readonly why: string;
+    /** What DNS may know; null: it is no name, or one of the cluster's that is none. */
+    readonly name: { readonly host: string; readonly port: number } | null;
+  };
 
 /** Where names are completed. */
 export interface NameScope {
@@ -26,10 +32,16 @@ const MAX_AUTHORITY = 260;
  * Resolves `host[:port]`; the port is 80 where none is written.
  *
  * `svc`, `svc.ns`, `svc.ns.svc` and `svc.ns.svc.<domain>` are services, more labels in front one of
- * their pods, an IP address is that address; anything else is outside the mesh.
+ * their pods, an IP address is that address; anything else is outside the mesh, also `example.com.` with
+ * its final dot.
  */
 export function resolveAuthority(authority: string, scope: NameScope): ResolvedTarget {
-  const outside = (why: string): ResolvedTarget => ({ kind: "outside", key: authority, why });
+  const outside = (why: string) => ({
+    kind: "outside" as const,
+    key: authority,
+    why,
+    name: null,
+  });
   const shown = JSON.stringify(authority.slice(0, MAX_AUTHORITY));
   if (authority.length > MAX_AUTHORITY) return outside(`${shown}… is too long for a name`);
   let at: { host: string; port: number | null };
@@ -46,8 +58,12 @@ export function resolveAuthority(authority: string, scope: NameScope): ResolvedT
   if (authority.startsWith("[")) return outside(`${shown} holds no IPv6 address`);
   const host = at.host.toLowerCase().replace(/\.$/, "");
   if (!isHostName(host)) return outside(`${shown} is not a host name`);
-  const name = complete(host, scope);
-  if (typeof name !== "string") return outside(name.why);
+  const isAbsolute = at.host.endsWith(".");
+  const name = complete(host, isAbsolute, scope);
+  if (typeof name !== "string") {
+    const known = host.includes(".") && !`.${host}`.endsWith(`.${scope.clusterDomain}`);
+    return { ...outside(name.why), name: known ? { host, port } : null };
+  }
   return { kind: "name", key: `${name}:${port}`, host: name, port };
 }
 
@@ -56,7 +72,11 @@ export function resolveAddr(addr: SocketAddr): ResolvedTarget {
   return { kind: "addr", key: formatSocketAddr(addr), addr };
 }
 
-function complete(host: string, scope: NameScope): string | { why: string } {
+function complete(
+  host: string,
+  isAbsolute: boolean,
+  scope: NameScope,
+): string | { why: string } {
   const { namespace, clusterDomain } = scope;
   const suffix = `.svc.${clusterDomain}`;
   const labels = host.split(".");
@@ -69,7 +89,7 @@ function complete(host: string, scope: NameScope): string | { why: string } {
       why:
         `${host} has no namespace, and this proxy does not know its own: write ${host}.NAMESPACE`,
     };
-  } else if (labels.length === 2) {
+  } else if (labels.length === 2 && !isAbsolute) {
     return `${host}${suffix}`;
   } else if (labels.length === 3 && labels[2] === "svc") {
     return `${host}.${clusterDomain}`;
