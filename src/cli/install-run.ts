@@ -3,6 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
+import { errorText } from "../core/errors.ts";
 import type { Manifest } from "../control/injector/containers.ts";
 import { cniObjects } from "../install/cni.ts";
 import { ISSUER_SECRET, OVERRIDES_SECRET, WEBHOOKS, webhookSecret } from "../install/config.ts";
@@ -32,9 +33,12 @@ export async function upgrade(flags: Flags, terminal: Terminal): Promise<number>
   const secret = (name: string, key: string): string | null => {
     const found = before.find((o) => o.kind === "Secret" && nameOf(o) === name);
     const data = found?.data as Record<string, string> | undefined;
-    return data?.[key] === undefined
-      ? null
-      : new TextDecoder().decode(Uint8Array.from(atob(data[key]), (c) => c.charCodeAt(0)));
+    if (data?.[key] === undefined) return null;
+    try {
+      return new TextDecoder().decode(Uint8Array.from(atob(data[key]), (c) => c.charCodeAt(0)));
+    } catch {
+      throw new CliError(`${key} of the Secret ${name} is not base64`, { exit: EXIT_CONFIG });
+    }
   };
   const stored = secret(OVERRIDES_SECRET, OVERRIDES_SECRET);
   if (stored === null) {
@@ -207,7 +211,12 @@ async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
         exit: EXIT_CONFIG,
       });
     }
-    const value = document.toJS({ maxAliasCount: 100 }) as unknown;
+    let value: unknown;
+    try {
+      value = document.toJS({ maxAliasCount: 100 });
+    } catch (e) {
+      throw new CliError(`${flag} ${path} is not YAML: ${errorText(e)}`, { exit: EXIT_CONFIG });
+    }
     if (value === null) continue;
     if (!isObject(value) || typeof value.kind !== "string") throw noObjects(flag, path);
     documentsWithObjects++;

@@ -196,6 +196,18 @@ test("nothing, and what is no object, is what a failed kubectl pipes, and delete
       assert.is(done.text, "", command);
     }
   }
+  const alias = await file("alias.yaml", "kind: List\nitems: [*pods]\n");
+  const loose = await tulle("prune", "--from-manifests", alias);
+  assert.is(loose.status, 64);
+  assert.match(loose.error, /^tulle: --from-manifests \S+alias.yaml is not YAML: .*pods$/);
+  const name = "linkerd-config-overrides";
+  const secret = await file(
+    "secret.yaml",
+    `kind: Secret\nmetadata: {name: ${name}}\ndata: {${name}: "%%"}\n`,
+  );
+  const odd = await tulle("upgrade", "--from-manifests", secret);
+  assert.is(odd.status, 64);
+  assert.is(odd.error, `tulle: ${name} of the Secret ${name} is not base64`);
   const gone = await tulle("uninstall", "--from-manifests", join(dir, "gone.yaml"));
   assert.match(gone.error, /gone.yaml does not exist$/);
   const empty = await file("empty.yaml", "kind: List\nitems: []\n");
