@@ -99,6 +99,8 @@ export class Exchange {
   endpointLabels: Readonly<Record<string, string>> = NO_LABELS;
   /** The matched route's state; its owner knows the type. */
   route: unknown = null;
+  /** The route of the ServiceProfile that the client's proxy names; its owner knows the type. */
+  profileRoute: unknown = null;
   /** The matched route's name, for filters. */
   routeName = "";
   /** A filter's time-out until the response's head, retries included; 0: none. */
@@ -164,6 +166,7 @@ export class Exchange {
     this.filterError = "";
     this.endpointLabels = NO_LABELS;
     this.route = null;
+    this.profileRoute = null;
     this.routeName = "";
     this.timeoutMs = 0;
     this.exchangeLimitMs = 0;

@@ -8,6 +8,7 @@ import { DEFAULT_HTTP2 } from "./http/endpoint-clients.ts";
 import { Inbound } from "./inbound/accept.ts";
 import { AccessLog } from "./inbound/access-log.ts";
 import { Gateway } from "./inbound/gateway.ts";
+import { Profiles } from "./inbound/profiles.ts";
 import { outboundAccept } from "./outbound/accept.ts";
 import { retainSeries } from "./metrics/retain.ts";
 import { ownListener } from "./own-listener.ts";
@@ -84,10 +85,13 @@ export function createDataPlane(
   const accessLog = config.accessLog === null
     ? null
     : new AccessLog({ format: config.accessLog, driver, metrics, wall, write: thread.writeLines });
+  const idleMs = inbound.discoveryIdleMs;
+  const profiles = new Profiles({ driver, metrics, discovery, config, idleMs });
   const local = new Inbound({
     ...reach(inbound.connectTimeoutMs, inbound),
     discovery,
     callouts,
+    profiles,
     tap,
     application: (port) => ({ ip: podIps[0] ?? "127.0.0.1", port }),
     authorityLabels: inbound.authorityLabels,
@@ -160,6 +164,7 @@ export function createDataPlane(
       accessLog?.flush();
       targets.release();
       local.release();
+      profiles.release();
     },
   };
 }

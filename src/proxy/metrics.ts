@@ -84,6 +84,11 @@ export class ProxyMetrics extends WithSheet {
     "counter",
     "Requests that failed here, inbound",
   );
+  readonly inboundProfilesRefused = this.#family(
+    "inbound_http_profiles_refused_total",
+    "counter",
+    "Requests whose l5d-dst-canonical was not looked up: too many other names are in use",
+  );
   readonly outboundErrors = this.#family(
     "outbound_http_errors_total",
     "counter",

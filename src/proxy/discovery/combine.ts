@@ -46,6 +46,7 @@ export interface TargetPlan {
   readonly parent: Origin | null;
   readonly backend: Origin;
   readonly hash: HashKey | null;
+  readonly canonical: string | null;
 }
 
 /** Linkerd's, for targets whose policy says nothing. */
@@ -78,6 +79,9 @@ export function combine(
     parent: winning !== null ? null : policy?.origin ?? defaultOf(profile),
     backend: policy?.backend ?? defaultOf(profile),
     hash: policy?.hash ?? null,
+    canonical: winning === null || winning.fullyQualifiedName === ""
+      ? null
+      : `${winning.fullyQualifiedName}:${portOf(target)}`,
   };
 }
 

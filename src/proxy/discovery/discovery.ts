@@ -11,8 +11,15 @@ import type { ServerPolicy } from "../../model/policy.ts";
 import type { Origin } from "../../model/profile.ts";
 import type { RetryBudget, Route } from "../../model/route.ts";
 
-/** Where a client wants to go: an original destination, or a name (Host, absolute-form, CONNECT). */
-export type TargetKey = { readonly original: SocketAddr } | { readonly authority: string };
+/**
+ * Where a client wants to go: an original destination, or a name (Host, absolute-form, CONNECT).
+ * `profile`: only the ServiceProfile of a name (`name.namespace.svc.domain:port`) is looked up; its
+ * routes have no filters and there are no endpoints.
+ */
+export type TargetKey =
+  | { readonly original: SocketAddr }
+  | { readonly authority: string }
+  | { readonly profile: string };
 
 /** A route with its filters instantiated. */
 export interface RouteSnapshot {
@@ -46,6 +53,8 @@ export interface OutboundSnapshot {
   readonly backend?: Origin;
   /** Which requests go to the same endpoint; null or absent: endpoints are taken by load. */
   readonly hash?: HashKey | null;
+  /** `name:port` of the service whose ServiceProfile decides; null or absent: none does. */
+  readonly canonical?: string | null;
 }
 
 /** All that is known of an inbound port. */

@@ -24,6 +24,7 @@ import { type FilterStatus, FilterStore } from "./filters.ts";
 import { createModuleSource, type ModuleCache } from "./modules.ts";
 import { resolveAddr, resolveAuthority } from "./names.ts";
 import { InboundPort } from "./port.ts";
+import { ProfileOnly } from "./profile-only.ts";
 import { fixedView } from "./shared.ts";
 import type { StandardModules } from "./standard-filters.ts";
 import type { StreamStats } from "./stream.ts";
@@ -32,6 +33,8 @@ import { OutboundTarget } from "./target.ts";
 
 /** Targets that are known at once; each costs up to three streams. */
 export const MAX_TARGETS = 10_000;
+/** Profiles of names that other proxies say, which are looked up at once. */
+export const MAX_PROFILES = 200;
 /** Ports that are watched at once, the configured ones not counted. */
 export const MAX_PORTS = 1000;
 
@@ -84,6 +87,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
   const endpoints = new EndpointSets(streams);
   const isOwn = ownListener([config.inbound.listen, ...config.outbound.listen], config.inbound.ips);
   const targets = new Cache<string, OutboundTarget>(maxTargets);
+  const profiles = new Cache<string, ProfileOnly>(MAX_PROFILES);
   const ports = new Cache<number, InboundPort>(MAX_PORTS);
   const fixedPorts = new Map(config.inbound.ports.map((port) => [
     port,
@@ -97,8 +101,25 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
     hasProfile: (target: LookedUpTarget) => hasProfile(target, config.destination),
   };
 
+  const profileOf = (name: string): Watched<OutboundSnapshot> => {
+    const target = resolveAuthority(name, config);
+    if (target.kind !== "name" || !context.hasProfile(target)) {
+      return fixedView<OutboundSnapshot>(null, `${name} has no profile here`);
+    }
+    const entry = profiles.get(target.key, () =>
+      new ProfileOnly(target, streams, {
+        clock,
+        idleMs: config.inbound.discoveryIdleMs,
+        drop: () => profiles.drop(target.key),
+      }));
+    if (entry !== null) return entry.shared.open();
+    const why = `The profile of ${name} is not looked up: ${MAX_PROFILES} others are in use`;
+    return fixedView<OutboundSnapshot>(null, why);
+  };
+
   return {
     outbound(key: TargetKey): Watched<OutboundSnapshot> {
+      if ("profile" in key) return profileOf(key.profile);
       const target = "original" in key
         ? resolveAddr(key.original)
         : resolveAuthority(key.authority, config);
@@ -147,6 +168,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
     }),
     close() {
       targets.clear();
+      profiles.clear();
       ports.clear();
       for (const port of fixedPorts.values()) port.close();
       filters.close();

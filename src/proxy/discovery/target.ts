@@ -198,6 +198,7 @@ export class OutboundTarget {
       parent: plan.parent,
       backend: plan.backend,
       hash: plan.hash,
+      canonical: plan.canonical,
     }, why);
   }
 

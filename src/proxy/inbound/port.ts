@@ -24,6 +24,7 @@ import { AuthzSeries } from "../metrics/authz.ts";
 import { InboundRouteSeries } from "../metrics/inbound-routes.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Measured } from "./measure.ts";
+import type { Profiles } from "./profiles.ts";
 import type { TapHub } from "../tap/hub.ts";
 
 /** What all ports share. Per process. */
@@ -46,6 +47,8 @@ export interface InboundOptions {
   readonly protocol?: EndpointProtocol;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
+  /** ServiceProfiles that other proxies name; absent: none is looked up. */
+  readonly profiles?: Profiles;
   /** Whoever observes requests. */
   readonly tap?: TapHub;
   /** Where each request is written down. */

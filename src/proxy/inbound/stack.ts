@@ -18,6 +18,7 @@ import { NOBODY } from "../tap/hub.ts";
 import { tapped } from "../tap/tapped.ts";
 import { measure } from "./measure.ts";
 import type { Decision, InboundPort } from "./port.ts";
+import { profiled, profiledEnd } from "./profiled.ts";
 import { decidesAccess, Standing } from "./standing.ts";
 
 const CLIENT_ID = headerName("l5d-client-id");
@@ -39,6 +40,8 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
     // Tells the application who asks, and nobody else can.
     (inner) => clientIdentity(standing, inner),
     (inner) => requestFilters(port.options.callouts ?? null, inner),
+    // Counts by the routes of the service that the client meant.
+    (inner) => serviceProfile(standing, inner),
     (inner) => responseFilters(inner),
     // The application.
     application(standing),
@@ -72,6 +75,7 @@ function countRequests(standing: Standing, inner: HttpService): HttpService {
     inFlight.count--;
     endFilters(x, driver.now);
     if (accessLog !== null) accessLog.ended(x);
+    if (x.profileRoute !== null) profiledEnd(x, driver.now - x.startedMs, driver.now);
     if (x.route !== null) {
       const route = x.route as RouteSnapshot;
       const failed = x.status === 0 || isFailure(x.status, route.route.responseClasses) ||
@@ -176,6 +180,12 @@ function measured(standing: Standing, inner: HttpService): HttpService {
   const { options: { driver }, measured: free } = standing.port;
   const seriesOf = (x: Exchange) => standing.routed(x.route as RouteSnapshot)?.route ?? null;
   return measure(() => driver.now, seriesOf, free, inner);
+}
+
+function serviceProfile({ conn, port: { options } }: Standing, inner: HttpService): HttpService {
+  const { profiles, driver } = options;
+  if (profiles === undefined || conn.tls?.identity == null) return inner;
+  return profiled(() => driver.now, profiles, inner);
 }
 
 function clientIdentity(standing: Standing, inner: HttpService): HttpService {

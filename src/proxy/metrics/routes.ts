@@ -11,6 +11,7 @@ import { classification, statusLabel } from "./requests.ts";
 export class RouteSeries {
   readonly #m: ProxyMetrics;
   readonly #labels: Labels;
+  readonly #hasAttempts: boolean;
   readonly #key: string;
   #group: SeriesGroup;
   #request = -1;
@@ -19,9 +20,11 @@ export class RouteSeries {
   readonly #responses: readonly Int32Array[] = [new Int32Array(2000), new Int32Array(2000)];
   readonly #exemplars = new ExemplarGate(LATENCY_MS.length + 1);
 
-  constructor(metrics: ProxyMetrics, labels: Labels) {
+  /** `hasAttempts` false: of the inbound side, which makes none. */
+  constructor(metrics: ProxyMetrics, labels: Labels, hasAttempts = true) {
     this.#m = metrics;
     this.#labels = labels;
+    this.#hasAttempts = hasAttempts;
     this.#key = `route ${formatLabels(labels)}`;
     this.#group = metrics.sheet.group(this.#key);
     this.#renew();
@@ -32,7 +35,9 @@ export class RouteSeries {
     this.#group = m.sheet.group(this.#key);
     this.#request = this.#group.cell(m.routeRequest, this.#labels);
     this.#latency = this.#group.cell(m.routeLatency, this.#labels);
-    this.#actualRequest = this.#group.cell(m.routeActualRequest, this.#labels);
+    if (this.#hasAttempts) {
+      this.#actualRequest = this.#group.cell(m.routeActualRequest, this.#labels);
+    }
     for (const cells of this.#responses) cells.fill(-1);
   }
 

@@ -4,6 +4,7 @@
 import type { EndpointChoice, Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import { MeshError } from "../../core/errors.ts";
 import { headerName } from "../../core/head.ts";
+import { tellCanonical } from "../http/canonical.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
 import type { BalancerSeries } from "../metrics/balancers.ts";
 import { streamError } from "../metrics/errors.ts";
@@ -181,6 +182,7 @@ export function balance(
     x.endpointLabels = endpoint.endpoint.labels;
     const { client, endpoint: { authority } } = endpoint;
     if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
+    tellCanonical(x.request, endpoint.connect.tls === null ? null : target.canonical);
     const isAlone = (backend ?? target).endpoints.length < 2;
     const stays = isMoved || isAlone || !client.mustConnect(x.request);
     if (stays && tap.active === 0) return client.dispatch(x, reply);

@@ -3,9 +3,11 @@
 
 import { MeshError } from "../../core/errors.ts";
 import type { FilterChain } from "../../core/filter.ts";
+import type { HeaderEdit } from "../../core/head.ts";
 import { endpointKey } from "../../model/endpoint.ts";
 import { isFailure, type Route } from "../../model/route.ts";
 import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
+import { canonicalEdit } from "../http/canonical.ts";
 import type { BackendSeries } from "../metrics/backends.ts";
 import type { BalancerKind, BalancerSeries, UpdateOp } from "../metrics/balancers.ts";
 import type { OutboundRouteSeries } from "../metrics/outbound-routes.ts";
@@ -49,6 +51,8 @@ export class Target {
   /** Of all endpoints, where requests with the same key go to the same one; null: they need not. */
   ring: HashRing | null = null;
   keys: KeyReader | null = null;
+  /** Tells meshed endpoints which service a request is for; null: no ServiceProfile decides. */
+  canonical: HeaderEdit | null = null;
   hashes: HashSeries | null = null;
   budget: RetryTokens | null = null;
   readonly waiting = new Set<Waiting>();
@@ -174,6 +178,10 @@ export class Target {
         (before.http2Only === true) !== (snapshot.http2Only === true));
     const { endpoints } = this;
     if (before?.endpoints !== snapshot.endpoints || renew) this.#updateEndpoints(snapshot, renew);
+    const canonical = snapshot.canonical ?? null;
+    if (canonical !== (this.canonical?.value ?? null)) {
+      this.canonical = canonical === null ? null : canonicalEdit(canonical);
+    }
     const hash = snapshot.hash ?? null;
     const isHashNew = JSON.stringify(before?.hash ?? null) !== JSON.stringify(hash);
     if (isHashNew) this.keys = hash === null ? null : new KeyReader(hash);
