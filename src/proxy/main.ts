@@ -8,6 +8,7 @@ import { createLogger, type Logger, type LogThreshold } from "../core/log.ts";
 import type { SignatureCheck } from "../core/signature.ts";
 import type { Watch } from "../core/watch.ts";
 import { readCarriedModule } from "../runtime/carried-modules.ts";
+import { createControlDns } from "../runtime/control-dns.ts";
 import type { ControlDns } from "../runtime/control-resolver.ts";
 import { readEnv } from "../runtime/env.ts";
 import { readBounded } from "../runtime/files.ts";
@@ -140,6 +141,7 @@ export async function runProxy(
     moduleCache: config.filterCacheDir === null ? null : moduleDir(config.filterCacheDir),
     clock,
     random: Math.random,
+    resolve: (hooks.controlDns ?? createControlDns()).addresses,
     log: log.with("discovery"),
   });
 

@@ -22,7 +22,8 @@ import type {
 import { EndpointSets } from "./endpoints.ts";
 import { type FilterStatus, FilterStore } from "./filters.ts";
 import { createModuleSource, type ModuleCache } from "./modules.ts";
-import { resolveAddr, resolveAuthority } from "./names.ts";
+import { resolveAddr, resolveAuthority, type ResolvedTarget } from "./names.ts";
+import { OutsideTarget, type ResolveName } from "./outside.ts";
 import { InboundPort } from "./port.ts";
 import { ProfileOnly } from "./profile-only.ts";
 import { fixedView } from "./shared.ts";
@@ -56,9 +57,13 @@ export interface MeshDiscoveryOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** DNS, for names outside the mesh; absent or null: they do not exist. */
+  readonly resolve?: ResolveName | null;
   /** `MAX_TARGETS` unless set. */
   readonly maxTargets?: number;
 }
+
+type OutsideName = Extract<ResolvedTarget, { readonly kind: "outside" }>;
 
 /** Discovery with what the process around it asks. */
 export interface MeshDiscovery extends Discovery {
@@ -78,7 +83,7 @@ export interface DiscoveryStats {
 
 /** Begins to watch the configured ports. */
 export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
-  const { config, clock, log, maxTargets = MAX_TARGETS } = o;
+  const { config, clock, log, maxTargets = MAX_TARGETS, resolve = null } = o;
   const streams = new Streams(o);
   const filters = new FilterStore({
     ...o,
@@ -86,7 +91,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
   });
   const endpoints = new EndpointSets(streams);
   const isOwn = ownListener([config.inbound.listen, ...config.outbound.listen], config.inbound.ips);
-  const targets = new Cache<string, OutboundTarget>(maxTargets);
+  const targets = new Cache<string, OutboundTarget | OutsideTarget>(maxTargets);
   const profiles = new Cache<string, ProfileOnly>(MAX_PROFILES);
   const ports = new Cache<number, InboundPort>(MAX_PORTS);
   const fixedPorts = new Map(config.inbound.ports.map((port) => [
@@ -117,13 +122,37 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
     return fixedView<OutboundSnapshot>(null, why);
   };
 
-  return {
+  const outside = ({ name, key, why }: OutsideName): Watched<OutboundSnapshot> => {
+    if (name === null || resolve === null) return fixedView(unknownTarget(key), why);
+    const { host, port } = name;
+    // No authority looks like this, so that it is nobody else's key.
+    const ownKey = `${host} ${port}`;
+    const entry = targets.get(ownKey, () =>
+      new OutsideTarget(host, port, {
+        clock,
+        random: o.random,
+        resolve,
+        open: (original) => discovery.outbound({ original }),
+        nowhere: unknownTarget(`${host}:${port}`),
+      }, {
+        clock,
+        idleMs: config.outbound.discoveryIdleMs,
+        drop: () => targets.drop(ownKey),
+      }));
+    return entry?.shared.open() ?? fixedView<OutboundSnapshot>(null, tooMany(ownKey));
+  };
+  const tooMany = (target: string): string => {
+    log.warn("Too many outbound targets", { target, bound: maxTargets });
+    return `${target} is not looked up: ${maxTargets} other targets are in use`;
+  };
+
+  const discovery: MeshDiscovery = {
     outbound(key: TargetKey): Watched<OutboundSnapshot> {
       if ("profile" in key) return profileOf(key.profile);
       const target = "original" in key
         ? resolveAddr(key.original)
         : resolveAuthority(key.authority, config);
-      if (target.kind === "outside") return fixedView(unknownTarget(target.key), target.why);
+      if (target.kind === "outside") return outside(target);
       if (target.kind === "addr" && isOwn(target.addr)) {
         const why = `${target.key} is this proxy itself`;
         return fixedView(unknownTarget(target.key), why);
@@ -134,10 +163,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
           idleMs: config.outbound.discoveryIdleMs,
           drop: () => targets.drop(target.key),
         }));
-      if (entry !== null) return entry.shared.open();
-      const why = `${target.key} is not looked up: ${maxTargets} other targets are in use`;
-      log.warn("Too many outbound targets", { target: target.key, bound: maxTargets });
-      return fixedView<OutboundSnapshot>(null, why);
+      return entry?.shared.open() ?? fixedView<OutboundSnapshot>(null, tooMany(target.key));
     },
 
     inbound(port: number): Watched<InboundSnapshot> {
@@ -174,6 +200,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
       filters.close();
     },
   };
+  return discovery;
 }
 
 /** Entries with a bound: past it the ones that nobody reads go first. */

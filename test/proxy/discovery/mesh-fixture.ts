@@ -11,6 +11,7 @@ import { DEFAULT_RETRY_BUDGET, type Route } from "../../../src/model/route.ts";
 import type { ProxyConfig } from "../../../src/proxy/config.ts";
 import type { OutboundSnapshot, Watched } from "../../../src/proxy/discovery/discovery.ts";
 import { createMeshDiscovery } from "../../../src/proxy/discovery/mesh.ts";
+import type { ResolveName } from "../../../src/proxy/discovery/outside.ts";
 import type { StandardModules } from "../../../src/proxy/discovery/standard-filters.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 import { FakeControl } from "./fake-control.ts";
@@ -34,6 +35,7 @@ export type Overrides = {
   /** A real engine instead of the made-up one. */
   filterEngine?: FilterEngine;
   standard?: StandardModules;
+  resolve?: ResolveName;
 };
 
 export function setUp(over: Overrides = {}) {
@@ -71,6 +73,7 @@ export function setUp(over: Overrides = {}) {
     policy: control.transport,
     engine: over.filterEngine ?? engine,
     ...(over.standard === undefined ? {} : { standard: over.standard }),
+    ...(over.resolve === undefined ? {} : { resolve: over.resolve }),
     moduleCache: null,
     clock,
     random: () => 0.5,
