@@ -238,6 +238,11 @@ const QUERIES: readonly (readonly [string, string, Readonly<Record<string, strin
     { rt_route: "all", dst: "polls.shop.svc.cluster.local:8080", classification: "success" },
   ],
   [
+    "routes, of the side that serves",
+    `sum(increase(route_response_total{direction="inbound",deployment="vote",dst=~"(polls.shop.svc.cluster.local)(:\\\\d+)?"}${RATE})) by (rt_route, dst, classification)`,
+    { rt_route: "all", dst: "polls.shop.svc.cluster.local:8080", classification: "success" },
+  ],
+  [
     "routes --to",
     `sum(increase(route_actual_response_total{rt_route!=""}${RATE})) by (rt_route, dst, classification)`,
     { rt_route: "all", classification: "success" },
