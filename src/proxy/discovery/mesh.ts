@@ -108,7 +108,7 @@ export function createMeshDiscovery(o: MeshDiscoveryOptions): MeshDiscovery {
 
   const profileOf = (name: string): Watched<OutboundSnapshot> => {
     const target = resolveAuthority(name, config);
-    if (target.kind !== "name" || !context.hasProfile(target)) {
+    if (target.kind !== "name" || target.key !== name || !context.hasProfile(target)) {
       return fixedView<OutboundSnapshot>(null, `${name} has no profile here`);
     }
     const entry = profiles.get(target.key, () =>
