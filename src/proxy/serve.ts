@@ -62,6 +62,11 @@ export function serverOptions(o: {
   http2?: Http2Config;
 }): Omit<Http2ServerOptions, "service"> {
   const { metrics, log } = o;
+  const bounds = metrics.sheet.family(
+    "http1_bounds_total",
+    "counter",
+    "HTTP/1 clients that were ended for saying or taking nothing within an exchange",
+  );
   return {
     maxHeadBytes: MAX_HEAD_BYTES,
     headMs: HEAD_MS,
@@ -70,6 +75,10 @@ export function serverOptions(o: {
     draining: o.draining.is,
     inFlight: o.draining.inFlight,
     http2: http2Settings({ metrics, log, sessions: o.draining.sessions, config: o.http2 }),
+    stalled(bound, conn) {
+      metrics.count(bounds, { direction: conn.direction, peer: "src", bound });
+      log.debug("an HTTP/1 client ran into a bound", { bound, client: conn.remote.ip });
+    },
     refused(why, conn) {
       const family = conn.direction === "inbound" ? metrics.inboundErrors : metrics.outboundErrors;
       metrics.count(family, { error: HTTP_ERRORS[why.kind] ?? why.kind });

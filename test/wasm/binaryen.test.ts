@@ -31,7 +31,7 @@ const ALLOWED = [
 const REFUSED: Readonly<Record<string, RegExp>> = {
   "threads": /uses (shared memory|atomics|threads)/,
   "exception-handling": /uses exceptions/,
-  "gc": /uses (garbage-collected types|typed references)/,
+  "gc": /uses (garbage-collected types|typed (function )?references)/,
 };
 
 /** Debian's, by its path: npm puts another one, which the compiler brings, first in PATH. */
@@ -167,7 +167,11 @@ for (const [feature, reason] of Object.entries(REFUSED)) {
         rewriteModule(parsed, BOUNDS); // instructions are read here; most modules use none of them
       } catch (e) {
         assert.instance(e, FilterRefused, `seed ${seed}, round ${round}: ${(e as Error).stack}`);
-        assert.match((e as Error).message, reason, `seed ${seed}, round ${round}`);
+        assert.match(
+          (e as Error).message,
+          reason,
+          `seed ${seed}, round ${round}: ${(e as Error).message}`,
+        );
         refused++;
       }
     }

@@ -28,10 +28,15 @@ export interface ServerOptions {
   readonly headMs: number;
   /** Between requests. */
   readonly idleMs: number;
+  /** How long a client may say nothing of a body that it announced, or take nothing of a response that
+   * waits for it; five minutes unless set. */
+  readonly stallMs?: number;
   /** Whether this client is told `l5d-proxy-error`. */
   tellMesh(conn: ConnInfo): boolean;
   /** A request that was refused before it reached the service. */
   refused(why: MeshError, conn: ConnInfo): void;
+  /** A client was ended because it said (`slow`) or took (`stalled`) nothing. */
+  stalled?(bound: "slow" | "stalled", conn: ConnInfo): void;
   /** True once the process drains: connections end after their current response. */
   draining(): boolean;
   /** Exchanges in progress, over all connections of the process. */
@@ -50,6 +55,7 @@ const TUNNEL = 3;
 const LINGER = 4;
 
 const LINGER_MS = 1000;
+const STALL_MS = 300_000;
 const CONTINUE_HEAD = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
 
 export class Http1Server implements Core, Reply {
@@ -72,6 +78,11 @@ export class Http1Server implements Core, Reply {
   #close = false;
   #fin = false;
   #scanned = 0;
+  /** The client is sent no more until it has taken some. */
+  #full = false;
+  /** When the client last sent body bytes, or had to be waited for. */
+  #movedMs = 0;
+  readonly #stallMs: number;
   readonly #timer: Timer;
   readonly #framing = { chunked: false, close: false, minor: 1 };
   readonly #resume = () => {
@@ -84,6 +95,7 @@ export class Http1Server implements Core, Reply {
     this.#options = options;
     this.#x = new Exchange(conn);
     this.#tell = options.tellMesh(conn);
+    this.#stallMs = options.stallMs ?? STALL_MS;
     this.#timer = createTimer(() => this.#timedOut());
   }
 
@@ -112,6 +124,7 @@ export class Http1Server implements Core, Reply {
   }
 
   writable(): void {
+    this.#full = false;
     this.wake?.();
   }
 
@@ -177,6 +190,36 @@ export class Http1Server implements Core, Reply {
         408,
       );
     } else if (this.#state === LINGER) this.#shut("flush");
+    else this.#mayStall();
+  }
+
+  /** An exchange's time to look whether the client still takes part. */
+  #mayStall(): void {
+    const saysNothing = this.#state === BODY && this.#sink !== null && !this.#body.blocked;
+    if (this.#state !== BODY && !this.#full) return;
+    const { now } = this.#driver;
+    const at = this.#movedMs + this.#stallMs;
+    if (now < at || (!saysNothing && !this.#full)) {
+      this.#driver.timers.arm(this.#timer, Math.max(at, now + this.#stallMs / 2));
+      return;
+    }
+    this.#options.stalled?.(this.#full ? "stalled" : "slow", this.#x.conn);
+    if (this.#full) {
+      this.#lost(`the client took nothing for ${this.#stallMs} ms`);
+      this.#shut("reset");
+      return;
+    }
+    const text = `No byte of the request body within ${this.#stallMs} ms`;
+    this.#broken(new MeshError("bad-request", text));
+  }
+
+  /** The request's body will not become whole. */
+  #broken(why: MeshError): void {
+    const sink = this.#sink;
+    this.#sink = null;
+    sink?.abort(why);
+    if (this.#headSent) this.abort(why);
+    else this.fail(why);
   }
 
   // --- requests ---------------------------------------------------------------------------------
@@ -221,6 +264,10 @@ export class Http1Server implements Core, Reply {
     this.#sink = sink;
     sink.wake = this.#resume;
     if (this.#body.done) sink.end();
+    else {
+      this.#movedMs = this.#driver.now;
+      this.#driver.timers.arm(this.#timer, this.#movedMs + this.#stallMs);
+    }
     return start + n - from;
   }
 
@@ -251,6 +298,7 @@ export class Http1Server implements Core, Reply {
   #feedBody(buf: Uint8Array, from: number, to: number): number {
     const sink = this.#sink;
     if (sink === null) return to - from;
+    this.#movedMs = this.#driver.now;
     const generation = this.#x.generation;
     const n = this.#body.read(buf, from, to, sink);
     if (this.#x.generation !== generation || this.#sink !== sink) return n < 0 ? to - from : n;
@@ -259,10 +307,7 @@ export class Http1Server implements Core, Reply {
     if (n === BAD_CHUNK || (done && trailers.length > 0 && this.#x.requestTrailers === null)) {
       const why = new MeshError("bad-request", "The request body is not well-formed chunks");
       this.#options.refused(why, this.#x.conn);
-      this.#sink = null;
-      sink.abort(why);
-      if (this.#headSent) this.abort(why);
-      else this.fail(why);
+      this.#broken(why);
       return to - from;
     }
     if (done) {
@@ -309,10 +354,16 @@ export class Http1Server implements Core, Reply {
   }
 
   data(buf: Uint8Array, from: number, to: number): boolean {
-    if (this.#chunked && this.#state !== TUNNEL) {
-      return sendChunk(this.#driver, this.#ch, buf, from, to);
+    if (this.#state === TUNNEL) return this.#driver.send(this.#ch, buf, from, to);
+    const hasRoom = this.#chunked
+      ? sendChunk(this.#driver, this.#ch, buf, from, to)
+      : this.#driver.send(this.#ch, buf, from, to);
+    if (!hasRoom && !this.#full) {
+      this.#full = true;
+      this.#movedMs = this.#driver.now;
+      this.#driver.timers.arm(this.#timer, this.#movedMs + this.#stallMs);
     }
-    return this.#driver.send(this.#ch, buf, from, to);
+    return hasRoom;
   }
 
   end(): void {
@@ -368,6 +419,7 @@ export class Http1Server implements Core, Reply {
   #finished(): void {
     const sink = this.#sink;
     this.#sink = null;
+    this.#full = false;
     this.#answered = true;
     this.wake = null;
     this.#finish();

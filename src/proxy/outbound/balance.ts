@@ -184,7 +184,8 @@ export function balance(
     if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
     tellCanonical(x.request, endpoint.connect.tls === null ? null : target.canonical);
     const isAlone = (backend ?? target).endpoints.length < 2;
-    const stays = isMoved || isAlone || !client.mustConnect(x.request);
+    // Where a filter chose, it is the filter that is asked what comes after.
+    const stays = isMoved || isAlone || x.choice !== null || !client.mustConnect(x.request);
     if (stays && tap.active === 0) return client.dispatch(x, reply);
     const send: HttpService = (x, reply) => {
       if (tap.active === 0) return client.dispatch(x, reply);

@@ -178,6 +178,58 @@ test("a response without length is chunked for HTTP/1.1 and ends with the connec
   assert.is(old.client.closed, "flush");
 });
 
+const POST = "POST /a HTTP/1.1\r\nhost: web\r\ncontent-length: 10\r\n\r\nabc";
+
+test("a body that stops coming is ended after its time, not while the service makes it wait", () => {
+  const stalls: string[] = [];
+  const s = fixture({ stallMs: 60_000, stalled: (bound) => stalls.push(bound) });
+  s.driver.feed(s.client, POST);
+  for (let i = 0; i < 5; i++) {
+    s.driver.advance(50_000);
+    s.driver.feed(s.client, "d");
+  }
+  assert.equal(stalls, []);
+  const call = s.calls[0] as Call;
+  call.ready = false;
+  s.driver.feed(s.client, "e");
+  s.driver.advance(500_000);
+  assert.equal(stalls, [], "the client may not send");
+  call.ready = true;
+  call.sink.wake?.();
+  s.driver.advance(200_000);
+  assert.equal(stalls, ["slow"]);
+  assert.match(call.aborted?.message ?? "", /No byte of the request body within 60000 ms/);
+  assert.match(s.client.take(), /^HTTP\/1\.1 400 /);
+  s.driver.advance(2_000);
+  assert.ok(s.client.closed !== null);
+  assert.is(s.driver.timers.armed, 0);
+});
+
+test("a client that takes nothing of its response is ended after a time, one that reads is not", async () => {
+  const stalls: string[] = [];
+  const s = fixture({ stallMs: 60_000, stalled: (bound) => stalls.push(bound) });
+  s.driver.feed(s.client, GET);
+  const call = s.calls[0] as Call;
+  call.reply.head(head("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"));
+  const piece = bytes("x".repeat(1000));
+  for (let i = 0; i < 3; i++) {
+    s.client.full = true;
+    assert.not(call.reply.data(piece, 0, 1000));
+    s.driver.advance(50_000);
+    s.driver.drain(s.client);
+    await turn();
+  }
+  s.driver.advance(500_000); // nothing waits for it: the service is slow, not the client
+  assert.equal(stalls, []);
+  s.client.full = true;
+  call.reply.data(piece, 0, 1000);
+  s.driver.advance(100_000);
+  assert.equal(stalls, ["stalled"]);
+  assert.match(call.aborted?.message ?? "", /took nothing for 60000 ms/);
+  assert.ok(s.client.closed !== null);
+  assert.is(s.driver.timers.armed, 0);
+});
+
 test("a slow service stops the client, and nothing is lost when it wakes", async () => {
   const { driver, calls, client } = fixture();
   driver.feed(client, "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 6\r\n\r\n");
