@@ -3,45 +3,19 @@
 
 import type { Chan, ChanError, Core, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
-import {
-  type ConnInfo,
-  Exchange,
-  type HttpService,
-  type Reply,
-  type Sink,
-} from "../../core/exchange.ts";
+import { type ConnInfo, Exchange, type Reply, type Sink } from "../../core/exchange.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
 import { endsConnection, ERROR_ROOM, RESPONSES, writeError } from "../http/respond.ts";
 import { BAD_CHUNK, BodyReader } from "./body.ts";
 import { sendChunk, sendLastChunk } from "./chunks.ts";
 import { headRoom, mustChunk, writeResponse } from "./encode.ts";
-import { INCOMPLETE, MALFORMED, TOO_LARGE, UNKNOWN_CODING, WRONG_VERSION } from "./codes.ts";
+import { INCOMPLETE } from "./codes.ts";
+import { headError } from "./head-error.ts";
 import { parseRequest, worthParsing } from "./parse.ts";
+import type { ServerOptions } from "./server-options.ts";
+import { Stall } from "./stall.ts";
 import { parseTrailers, sendTrailers } from "./trailers.ts";
-
-/** What all connections of a listener share. */
-export interface ServerOptions {
-  readonly service: HttpService;
-  readonly maxHeadBytes: number;
-  /** From the first byte of a head to its last. */
-  readonly headMs: number;
-  /** Between requests. */
-  readonly idleMs: number;
-  /** How long a client may say nothing of a body that it announced, or take nothing of a response that
-   * waits for it; five minutes unless set. */
-  readonly stallMs?: number;
-  /** Whether this client is told `l5d-proxy-error`. */
-  tellMesh(conn: ConnInfo): boolean;
-  /** A request that was refused before it reached the service. */
-  refused(why: MeshError, conn: ConnInfo): void;
-  /** A client was ended because it said (`slow`) or took (`stalled`) nothing. */
-  stalled?(bound: "slow" | "stalled", conn: ConnInfo): void;
-  /** True once the process drains: connections end after their current response. */
-  draining(): boolean;
-  /** Exchanges in progress, over all connections of the process. */
-  readonly inFlight: { count: number };
-}
 
 /** Awaiting or reading a request head. */
 const HEAD = 0;
@@ -55,7 +29,6 @@ const TUNNEL = 3;
 const LINGER = 4;
 
 const LINGER_MS = 1000;
-const STALL_MS = 300_000;
 const CONTINUE_HEAD = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
 
 export class Http1Server implements Core, Reply {
@@ -78,11 +51,7 @@ export class Http1Server implements Core, Reply {
   #close = false;
   #fin = false;
   #scanned = 0;
-  /** The client is sent no more until it has taken some. */
-  #full = false;
-  /** When the client last sent body bytes, or had to be waited for. */
-  #movedMs = 0;
-  readonly #stallMs: number;
+  readonly #stall: Stall;
   readonly #timer: Timer;
   readonly #framing = { chunked: false, close: false, minor: 1 };
   readonly #resume = () => {
@@ -95,7 +64,7 @@ export class Http1Server implements Core, Reply {
     this.#options = options;
     this.#x = new Exchange(conn);
     this.#tell = options.tellMesh(conn);
-    this.#stallMs = options.stallMs ?? STALL_MS;
+    this.#stall = new Stall(options.stallMs);
     this.#timer = createTimer(() => this.#timedOut());
   }
 
@@ -124,7 +93,7 @@ export class Http1Server implements Core, Reply {
   }
 
   writable(): void {
-    this.#full = false;
+    this.#stall.full = false;
     this.wake?.();
   }
 
@@ -185,32 +154,29 @@ export class Http1Server implements Core, Reply {
   #timedOut(): void {
     if (this.#state === HEAD && this.#scanned === 0) this.#shut("flush"); // idle
     else if (this.#state === HEAD) {
-      this.#refuse(
-        new MeshError("bad-request", `No whole request head within ${this.#options.headMs} ms`),
-        408,
-      );
+      const what = `No whole request head within ${this.#options.headMs} ms`;
+      this.#refuse(new MeshError("bad-request", what), 408);
     } else if (this.#state === LINGER) this.#shut("flush");
     else this.#mayStall();
   }
 
   /** An exchange's time to look whether the client still takes part. */
   #mayStall(): void {
-    const saysNothing = this.#state === BODY && this.#sink !== null && !this.#body.blocked;
-    if (this.#state !== BODY && !this.#full) return;
-    const { now } = this.#driver;
-    const at = this.#movedMs + this.#stallMs;
-    if (now < at || (!saysNothing && !this.#full)) {
-      this.#driver.timers.arm(this.#timer, Math.max(at, now + this.#stallMs / 2));
-      return;
-    }
-    this.#options.stalled?.(this.#full ? "stalled" : "slow", this.#x.conn);
-    if (this.#full) {
-      this.#lost(`the client took nothing for ${this.#stallMs} ms`);
-      this.#shut("reset");
-      return;
-    }
-    const text = `No byte of the request body within ${this.#stallMs} ms`;
-    this.#broken(new MeshError("bad-request", text));
+    const isFree = this.#sink !== null && !this.#body.blocked;
+    const found = this.#stall.look(this.#driver.now, this.#state === BODY, isFree);
+    if (found === null) return;
+    if (typeof found === "number") return this.#driver.timers.arm(this.#timer, found);
+    this.#options.stalled?.(found, this.#x.conn);
+    const why = this.#stall.why(found);
+    if (found === "slow") return this.#broken(new MeshError("bad-request", why));
+    this.#lost(why);
+    this.#shut("reset");
+  }
+
+  /** From now on something is expected of the client. */
+  #expect(): void {
+    this.#stall.movedMs = this.#driver.now;
+    this.#driver.timers.arm(this.#timer, this.#stall.movedMs + this.#stall.ms);
   }
 
   /** The request's body will not become whole. */
@@ -245,7 +211,8 @@ export class Http1Server implements Core, Reply {
     }
     this.#scanned = 0;
     if (n < 0) {
-      this.#refuseHead(n);
+      const { why, status } = headError(n, this.#options.maxHeadBytes);
+      this.#refuse(why, status);
       return to - from;
     }
     x.begin(this.#driver.now);
@@ -264,25 +231,8 @@ export class Http1Server implements Core, Reply {
     this.#sink = sink;
     sink.wake = this.#resume;
     if (this.#body.done) sink.end();
-    else {
-      this.#movedMs = this.#driver.now;
-      this.#driver.timers.arm(this.#timer, this.#movedMs + this.#stallMs);
-    }
+    else this.#expect();
     return start + n - from;
-  }
-
-  #refuseHead(code: number): void {
-    if (code === TOO_LARGE) {
-      const what = `The request head is larger than ${this.#options.maxHeadBytes} bytes`;
-      this.#refuse(new MeshError("head-too-large", what));
-    } else if (code === UNKNOWN_CODING) {
-      const what = "The request has a transfer coding other than chunked";
-      this.#refuse(new MeshError("unsupported", what));
-    } else if (code === WRONG_VERSION) {
-      this.#refuse(new MeshError("bad-request", "The request is not HTTP/1.0 or HTTP/1.1"), 505);
-    } else if (code === MALFORMED) {
-      this.#refuse(new MeshError("bad-request", "The request head is malformed"));
-    }
   }
 
   /** Answers what never became an exchange, and closes. */
@@ -298,7 +248,7 @@ export class Http1Server implements Core, Reply {
   #feedBody(buf: Uint8Array, from: number, to: number): number {
     const sink = this.#sink;
     if (sink === null) return to - from;
-    this.#movedMs = this.#driver.now;
+    this.#stall.movedMs = this.#driver.now;
     const generation = this.#x.generation;
     const n = this.#body.read(buf, from, to, sink);
     if (this.#x.generation !== generation || this.#sink !== sink) return n < 0 ? to - from : n;
@@ -358,10 +308,9 @@ export class Http1Server implements Core, Reply {
     const hasRoom = this.#chunked
       ? sendChunk(this.#driver, this.#ch, buf, from, to)
       : this.#driver.send(this.#ch, buf, from, to);
-    if (!hasRoom && !this.#full) {
-      this.#full = true;
-      this.#movedMs = this.#driver.now;
-      this.#driver.timers.arm(this.#timer, this.#movedMs + this.#stallMs);
+    if (!hasRoom && !this.#stall.full) {
+      this.#stall.full = true;
+      this.#expect();
     }
     return hasRoom;
   }
@@ -419,7 +368,7 @@ export class Http1Server implements Core, Reply {
   #finished(): void {
     const sink = this.#sink;
     this.#sink = null;
-    this.#full = false;
+    this.#stall.full = false;
     this.#answered = true;
     this.wake = null;
     this.#finish();

@@ -4,7 +4,7 @@
 import type { Driver } from "../../core/driver.ts";
 import type { MeshError } from "../../core/errors.ts";
 import type { ConnInfo } from "../../core/exchange.ts";
-import type { ServerOptions } from "../http1/server.ts";
+import type { ServerOptions } from "../http1/server-options.ts";
 import { ServerStream } from "./server-stream.ts";
 import { Http2Session } from "./session.ts";
 import type { Flood, SessionOptions, SessionOwner } from "./session-options.ts";

@@ -7,7 +7,7 @@ import { MeshError } from "../../core/errors.ts";
 import { type ConnInfo, Exchange, type Reply, type Sink } from "../../core/exchange.ts";
 import type { ResponseHead } from "../../core/head.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
-import type { ServerOptions } from "../http1/server.ts";
+import type { ServerOptions } from "../http1/server-options.ts";
 import { parseRequest } from "../http1/parse.ts";
 import type { TcpRouteSeries } from "../tcp/route-metrics.ts";
 

@@ -4,7 +4,8 @@ import { MeshError } from "../../../src/core/errors.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../../src/core/exchange.ts";
 import { ResponseHead } from "../../../src/core/head.ts";
 import { parseResponse } from "../../../src/proxy/http1/parse.ts";
-import { Http1Server, type ServerOptions } from "../../../src/proxy/http1/server.ts";
+import { Http1Server } from "../../../src/proxy/http1/server.ts";
+import type { ServerOptions } from "../../../src/proxy/http1/server-options.ts";
 import { MemoryDriver, type TestPeer, turn } from "../../support/memory-driver.ts";
 import { seeded } from "../../support/random.ts";
 
