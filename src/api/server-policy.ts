@@ -75,10 +75,12 @@ function protocolToWire(
   }
 }
 
-function routeToWire(route: Route): MessageInitShape<typeof HttpRouteSchema> {
+function routeToWire(route: ServerRoute): MessageInitShape<typeof HttpRouteSchema> {
+  const { authorizations = [] } = route;
   const filterChain = filtersToWire(route.filters);
   return {
     metadata: originToWire(defaultOrigin(route.name)),
+    authorizations: authorizations.map(authorizationToWire),
     rules: [{
       matches: [httpMatchToWire(route.match)],
       ...(filterChain === undefined ? {} : { filterChain }),

@@ -94,6 +94,7 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
   --control-namespace NAME       (${DEFAULT_OPTIONS.controlNamespace})
   --trust-domain NAME            (${DEFAULT_OPTIONS.trustDomain})
   --cluster-networks CIDR,…      (${DEFAULT_OPTIONS.clusterNetworks.join(",")})
+  --probe-networks CIDR,…        from where probes are answered whatever the policy (0.0.0.0/0,::/0)
   --default-inbound-policy NAME  (${DEFAULT_OPTIONS.defaultInboundPolicy})
   --no-h2-upgrade                have proxies speak HTTP/1 to each other for HTTP/1
 `;
@@ -121,6 +122,7 @@ const VALUES = [
   "--control-namespace",
   "--trust-domain",
   "--cluster-networks",
+  "--probe-networks",
   "--default-inbound-policy",
 ] as const;
 const SOURCES = ["folder", "kubernetes"] as const;
@@ -172,7 +174,12 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
       controlNamespace: name("--control-namespace", DEFAULT_OPTIONS.controlNamespace),
       trustDomain: name("--trust-domain", DEFAULT_OPTIONS.trustDomain),
       clusterNetworks: networks(
+        "--cluster-networks",
         text("--cluster-networks", DEFAULT_OPTIONS.clusterNetworks.join(",")),
+      ),
+      probeNetworks: networks(
+        "--probe-networks",
+        text("--probe-networks", DEFAULT_OPTIONS.probeNetworks.join(",")),
       ),
       defaultInboundPolicy: word(
         "--default-inbound-policy",
@@ -274,10 +281,10 @@ function address(flag: string, text: string, remote: boolean): SocketAddr {
   return addr;
 }
 
-function networks(text: string): readonly string[] {
+function networks(flag: string, text: string): readonly string[] {
   return text.split(",").map((cidr) => {
     if (!inCidr(cidr.replace(/\/.*$/, ""), cidr)) {
-      throw new UsageError(`--cluster-networks ${quote(cidr)} is not a network such as 10.0.0.0/8`);
+      throw new UsageError(`${flag} ${quote(cidr)} is not a network such as 10.0.0.0/8`);
     }
     return cidr;
   });

@@ -19,6 +19,8 @@ export interface MeshOptions {
   readonly controlNamespace: string;
   readonly trustDomain: string;
   readonly clusterNetworks: readonly string[];
+  /** From where the kubelet asks pods how they are: whoever may use a port, its probes are answered. */
+  readonly probeNetworks: readonly string[];
   readonly defaultInboundPolicy: DefaultPolicy;
   readonly opaquePorts: PortSet;
   /** Where proxies accept connections with a transport header, unless their pod says otherwise. */
@@ -45,6 +47,7 @@ export const DEFAULT_OPTIONS: MeshOptions = {
     "192.168.0.0/16",
     "fd00::/8",
   ],
+  probeNetworks: ["0.0.0.0/0", "::/0"],
   defaultInboundPolicy: "all-unauthenticated",
   opaquePorts: DEFAULT_OPAQUE_PORTS,
   inboundPort: 4143,

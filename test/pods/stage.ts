@@ -146,7 +146,7 @@ export function server(mesh: PodMesh, name: string, app: string) {
     container: {
       args: ["/apps/server.js"],
       ports: Object.values(PORTS).map(([, containerPort]) => ({ containerPort })),
-      readinessProbe: { httpGet: { path: "/", port: 8080 } },
+      readinessProbe: { httpGet: { path: "/healthy", port: 8080 } },
       lifecycle: { preStop: { sleep: { seconds: 2 } } },
     },
   });

@@ -25,6 +25,8 @@ export interface PodRow {
   readonly proxyPort: number;
   /** Container ports by name. */
   readonly ports: Readonly<Record<string, number>>;
+  /** Paths that the kubelet asks for, by port. */
+  readonly probes: ReadonlyMap<number, readonly string[]>;
   /** What controls it, as a metric label: `deployment`, `statefulset`, …; null: nothing. */
   readonly owner: { readonly kind: string; readonly name: string } | null;
 }
@@ -67,8 +69,32 @@ export function podRow(r: Resource): PodRow | null {
     hostname: spec.at("hostname").stringOr(""),
     proxyPort: proxyPortOf(r),
     ports,
+    probes: probesOf(r, ports),
     owner: ownerOf(r),
   };
+}
+
+/** Of HTTP in clear text; what cannot be read is no probe, and the kubelet's own concern. */
+function probesOf(
+  r: Resource,
+  ports: Readonly<Record<string, number>>,
+): ReadonlyMap<number, readonly string[]> {
+  const found = new Map<number, Set<string>>();
+  const spec = r.body.at("spec");
+  for (const list of ["containers", "initContainers"]) {
+    for (const container of spec.at(list).list(256)) {
+      for (const kind of ["livenessProbe", "readinessProbe", "startupProbe"]) {
+        const get = container.at(kind).at("httpGet");
+        if (get.isAbsent || get.at("scheme").stringOr("HTTP") !== "HTTP") continue;
+        const { value } = get.at("port");
+        const port = typeof value === "string" ? ports[value] ?? Number(value) : Number(value);
+        const path = get.at("path").stringOr("/").split("?")[0] ?? "/";
+        if (!Number.isInteger(port) || !path.startsWith("/")) continue;
+        found.set(port, (found.get(port) ?? new Set()).add(path));
+      }
+    }
+  }
+  return new Map([...found].map(([port, paths]) => [port, [...paths].sort()]));
 }
 
 /** The groups by which pods are found. */

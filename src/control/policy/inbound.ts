@@ -3,7 +3,13 @@
 import { defaultOrigin } from "../../api/origin.ts";
 import { DEFAULT_ROUTE } from "../../api/server-policy.ts";
 import { workloadIdentity } from "../../model/identity.ts";
-import type { Authentication, Authorization, Network, ServerPolicy } from "../../model/policy.ts";
+import type {
+  Authentication,
+  Authorization,
+  Network,
+  ServerPolicy,
+  ServerRoute,
+} from "../../model/policy.ts";
 import type { Reads } from "../join.ts";
 import type { AuthorizationPolicyRow, MeshTlsRow, Ref } from "../kinds/authorization.ts";
 import type { PodRow } from "../kinds/pod.ts";
@@ -30,7 +36,29 @@ export function serverPolicyOf(
   const pod = mesh.cluster.pods.get(`${workload.namespace}/${workload.pod}`);
   if (pod === null) return null;
   const server = serverOf(mesh, reads, pod, port);
-  return server === null ? withoutServer(mesh, reads, pod, port) : withServer(mesh, reads, server);
+  const policy = server === null
+    ? withoutServer(mesh, reads, pod, port)
+    : withServer(mesh, reads, server);
+  // Bytes have no routes.
+  return policy.routes.length === 0
+    ? policy
+    : { ...policy, routes: [...probeRoutes(pod, port, mesh.options), ...policy.routes] };
+}
+
+/** The kubelet has no identity: its requests are admitted by their path, as Linkerd's are. */
+function probeRoutes(pod: PodRow, port: number, options: MeshOptions): readonly ServerRoute[] {
+  const networks = options.probeNetworks.map((cidr) => ({ cidr, except: [] }));
+  if (networks.length === 0) return [];
+  const origin = defaultOrigin("probe");
+  return (pod.probes.get(port) ?? []).map((path) => ({
+    ...DEFAULT_ROUTE,
+    name: "probe",
+    match: {
+      kind: "all",
+      of: [{ kind: "path-exact", path }, { kind: "method", method: "GET" }],
+    },
+    authorizations: [{ origin, networks, authentication: { kind: "unauthenticated" } }],
+  }));
 }
 
 function withoutServer(mesh: Mesh, reads: Reads, pod: PodRow, port: number): ServerPolicy {

@@ -9,7 +9,7 @@ import { serverPolicyFromWire } from "../../../src/api/server-policy.ts";
 import { Counters } from "../../../src/control/counters.ts";
 import type { FilterTarget, Mesh } from "../../../src/control/mesh.ts";
 import { inboundService, outboundService } from "../../../src/control/policy/policy-service.ts";
-import { authorize } from "../../../src/model/policy.ts";
+import { authorize, type ServerRoute } from "../../../src/model/policy.ts";
 import { apply, filterRef, meshOf, pod, resource, SERVICE } from "../support/mesh-fixture.ts";
 import { reading } from "../support/streams.ts";
 
@@ -116,6 +116,43 @@ metadata: { name: shop, annotations: { config.linkerd.io/default-inbound-policy:
   assert.ok(authorize(cluster, { ip: "10.200.0.1", meshed: false, identity: null }));
   assert.not(authorize(cluster, { ip: "192.0.2.1", meshed: false, identity: null }));
   assert.is((await annotated("nonsense")).origin.name, "all-authenticated");
+});
+
+test("the kubelet's probes are admitted by their path, whatever the policy of the port", async () => {
+  const mesh = meshOf(`
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: shop
+  name: a
+  annotations: { config.linkerd.io/default-inbound-policy: deny }
+spec:
+  containers:
+    - name: app
+      ports: [{ name: http, containerPort: 8080 }]
+      livenessProbe: { httpGet: { path: "/live?deep=1", port: http } }
+      readinessProbe: { httpGet: { path: /ready, port: 8080 } }
+      startupProbe: { httpGet: { path: /tls, port: 8443, scheme: HTTPS } }
+status: { podIP: 10.1.0.1, phase: Running }
+`);
+  const { port } = clientOf(mesh);
+  const policy = await port(8080);
+  const { routes } = policy;
+  assert.equal(policy.authorizations, []);
+  assert.equal(routes.map((r) => r.name), ["probe", "probe", "default"]);
+  const kubelet = { ip: "10.0.0.1", meshed: false, identity: null };
+  const admits = (r: ServerRoute | undefined) =>
+    authorize({ ...policy, authorizations: r?.authorizations ?? [] }, kubelet) !== null;
+  assert.equal(routes.map(admits), [true, true, false]);
+  const paths = routes.map(({ match }) =>
+    match.kind === "all" ? match.of.find((m) => m.kind === "path-exact")?.path : undefined
+  );
+  assert.equal(paths, ["/live", "/ready", undefined]);
+  assert.equal(
+    (await port(8443)).routes.map((r) => r.name),
+    ["default"],
+    "TLS is the application's",
+  );
 });
 
 test("WatchPort follows a Server and its authorizations", async () => {
