@@ -11,6 +11,7 @@ import { material } from "../support/driver-fixture.ts";
 import { netProxy } from "../support/net-proxy.ts";
 import { createTestCa } from "../support/test-ca.ts";
 import { ask } from "./support/http.ts";
+import { httpConnections } from "./support/two-proxies.ts";
 import { eventually } from "./support/waiting.ts";
 
 const INBOUND = "app.shop.serviceaccount.identity.linkerd.cluster.local";
@@ -70,7 +71,7 @@ async function mesh(answer: (response: http.ServerResponse, seen: Seen) => void)
     seen,
     port: proxy.port,
     /** Connections between the proxies so far. */
-    connections: () => local.metrics.mtlsConnections,
+    connections: () => httpConnections(local.metrics),
     get: (more: http.RequestOptions = {}, body = "") =>
       ask({ host: "127.0.0.1", port: proxy.port, path: "/a", agent: false, ...more }, body),
     async [Symbol.asyncDispose]() {

@@ -113,6 +113,8 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
     driver,
     metrics,
     targets,
+    // As of a proxy whose endpoints speak HTTP only: nothing is opened for a client that is slow to speak.
+    httpOnly: o.protocol === "http2",
     fixed: original === undefined ? { authority: "static" } : null,
     server,
   });
