@@ -7,15 +7,9 @@ import http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { material } from "../support/driver-fixture.ts";
-import { netProxy } from "../support/net-proxy.ts";
-import { createTestCa } from "../support/test-ca.ts";
 import { ask } from "./support/http.ts";
-import { httpConnections } from "./support/two-proxies.ts";
+import { OUTBOUND, twoProxies } from "./support/two-proxies.ts";
 import { eventually } from "./support/waiting.ts";
-
-const INBOUND = "app.shop.serviceaccount.identity.linkerd.cluster.local";
-const OUTBOUND = "web.shop.serviceaccount.identity.linkerd.cluster.local";
 
 interface Seen {
   readonly version: string;
@@ -50,36 +44,17 @@ async function mesh(answer: (response: http.ServerResponse, seen: Seen) => void)
     socket.on("end", () => socket.end());
   });
   await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
-  const ca = await createTestCa();
-  const local = await netProxy({
-    to: [{ ip: "127.0.0.1", port: (app.address() as AddressInfo).port }],
-    inbound: true,
-    identity: await material(ca, INBOUND),
-  });
-  const proxy = await netProxy({
-    to: [{
-      addr: local.addr,
-      weight: 10_000,
-      labels: {},
-      identity: { name: INBOUND, serverName: INBOUND },
-      transportPort: local.port,
-      hint: "h2",
-    }],
-    identity: await material(ca, OUTBOUND),
-  });
+  const proxies = await twoProxies((app.address() as AddressInfo).port);
   return {
     seen,
-    port: proxy.port,
-    /** Connections between the proxies so far. */
-    connections: () => httpConnections(local.metrics),
+    port: proxies.port,
+    connections: () => proxies.connections(),
     get: (more: http.RequestOptions = {}, body = "") =>
-      ask({ host: "127.0.0.1", port: proxy.port, path: "/a", agent: false, ...more }, body),
+      ask({ host: "127.0.0.1", port: proxies.port, path: "/a", agent: false, ...more }, body),
     async [Symbol.asyncDispose]() {
-      await proxy.close();
-      await local.close();
+      await proxies[Symbol.asyncDispose]();
       app.closeAllConnections();
       await new Promise((done) => app.close(done));
-      assert.equal([...proxy.defects, ...local.defects], []);
     },
   };
 }

@@ -23,7 +23,7 @@ export interface TwoProxies {
  * Connections that came for HTTP. Where a client is slow to speak, as many at once are, the outbound proxy
  * also opens one for bytes, and ends it when it turns out to be HTTP.
  */
-export function httpConnections(metrics: ProxyMetrics): number {
+function httpConnections(metrics: ProxyMetrics): number {
   const name = "inbound_tcp_transport_header_connections_total";
   const samples = parseSamples(exposition(metrics.sheet, []), (n) => n === name);
   return samples.filter(({ labels }) => labels["session_protocol"] !== "")
