@@ -1,6 +1,6 @@
-// HTTP/2 without TLS from clients, HTTP/1 to the application: what our proxy costs per request, beside
-// nginx and HAProxy doing the same. As in http1.ts, all are kept running and loaded in turn, the proxies
-// on core 0, load and upstream on core 1; the ratio is the figure to trust.
+// HTTP/2 without TLS from clients, HTTP/1 or HTTP/2 to the application: what our proxy costs per request,
+// beside nginx and HAProxy doing the same. As in http1.ts, all are kept running and loaded in turn, the
+// proxies on core 0, load and upstream on core 1; the ratio is the figure to trust.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import {
   nginxHttp2,
   programVersion,
   upstream,
+  upstreamHttp2,
 } from "./support/peers.ts";
 import { type Start, start, type Started } from "./support/started.ts";
 import { machine, median, table } from "./support/table.ts";
@@ -29,6 +30,7 @@ const USAGE = `Usage: npm run bench -- http2 [flags]
   --rounds N       rounds; the median counts (5)
   --connections N  connections of the load (10)
   --streams N      requests at once on each connection (10)
+  --to NAME        what the application speaks, http1 or http2 (http1)
   --json           print one JSON document instead of a table`;
 
 /** A proxy to measure: where it answers HTTP/1 once it is ready, and where it takes HTTP/2. */
@@ -51,6 +53,7 @@ export async function http2(argv: readonly string[]): Promise<number> {
       rounds: { type: "string", default: "5" },
       connections: { type: "string", default: "10" },
       streams: { type: "string", default: "10" },
+      to: { type: "string", default: "http1" },
       json: { type: "boolean" },
       help: { type: "boolean" },
     },
@@ -73,6 +76,11 @@ export async function http2(argv: readonly string[]): Promise<number> {
     return value;
   }) as [number, number, number, number];
 
+  const { to: speaks } = values;
+  if (speaks !== "http1" && speaks !== "http2") {
+    throw new Error(`--to ${speaks} is not http1 or http2`);
+  }
+
   const dir = await mkdtemp(join(tmpdir(), "tulle-bench-"));
   const running: Started[] = [];
   const end = async () => {
@@ -83,10 +91,13 @@ export async function http2(argv: readonly string[]): Promise<number> {
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
   try {
     const [core, loadCore] = availableParallelism() >= 2 ? [0, 1] : [null, null];
-    const up = await start(await upstream(dir, await freePort(), loadCore));
-    running.push(up);
+    const to = await freePort();
+    const app = speaks === "http1"
+      ? upstream(dir, to, loadCore)
+      : upstreamHttp2(dir, to, await freePort(), loadCore);
+    running.push(await start(await app));
     const proxies: { started: Started; port: number; rounds: Round[] }[] = [];
-    for (const { what, port } of await candidates(dir, up.port, core)) {
+    for (const { what, port } of await candidates(dir, to, speaks, core)) {
       console.error(`starting ${what.name}`);
       const started = await start(what);
       running.push(started);
@@ -108,6 +119,7 @@ export async function http2(argv: readonly string[]): Promise<number> {
     const rows = proxies.map(({ started, rounds }) => ({ name: started.name, rounds }));
     const report = {
       bench: "http2",
+      to: speaks,
       machine: machine(),
       versions: [...PEERS.map(programVersion), `Node ${process.versions.node}`],
       connections,
@@ -128,16 +140,21 @@ export async function http2(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function candidates(dir: string, to: number, core: number | null): Promise<Candidate[]> {
+async function candidates(
+  dir: string,
+  to: number,
+  speaks: "http1" | "http2",
+  core: number | null,
+): Promise<Candidate[]> {
   const list: Candidate[] = [];
   for (const make of [nginxHttp2, haproxyHttp2]) {
     const port = await freePort();
-    list.push({ what: await make(dir, { port, ready: await freePort(), to, core }), port });
+    list.push({ what: await make(dir, { port, ready: await freePort(), to, speaks, core }), port });
   }
   const ours = async (name: string, command: string, before: readonly string[]) => {
     const port = await freePort();
     const args = [...before, "proxy", "--listen", `127.0.0.1:${port}`];
-    args.push("--to", `127.0.0.1:${to}`, "--upstream-protocol", "http1");
+    args.push("--to", `127.0.0.1:${to}`, "--upstream-protocol", speaks);
     list.push({ what: { name, command, args, cwd: root, core, port }, port });
   };
   await ours("tulle", process.execPath, [join(root, "bin/tulle.js")]);
@@ -167,6 +184,7 @@ export function summarizeHttp2(
 
 function print(
   r: ReturnType<typeof summarizeHttp2> & {
+    readonly to: string;
     readonly machine: string;
     readonly versions: readonly string[];
     readonly connections: number;
@@ -183,7 +201,7 @@ function print(
     row.requestsPerSecond.toFixed(0),
     row.meanMs.toFixed(2),
   ]);
-  const how = `${r.connections} connections of ${r.streams} streams, ` +
+  const how = `HTTP/2 to ${r.to}, ${r.connections} connections of ${r.streams} streams, ` +
     `${r.rounds} rounds of ${r.seconds} s each, medians`;
   return `${table(head, rows)}\n\n${how}\n${r.versions.join(", ")}\n${r.machine}`;
 }

@@ -45,6 +45,23 @@ export async function upstream(dir: string, port: number, core: number | null): 
   return await nginx("upstream", dir, port, http, core);
 }
 
+/** As `upstream`, over HTTP/2 without TLS; HTTP/1 on `ready`. */
+export async function upstreamHttp2(
+  dir: string,
+  port: number,
+  ready: number,
+  core: number | null,
+): Promise<Start> {
+  const http = `
+  server {
+    listen 127.0.0.1:${port} http2 backlog=4096;
+    listen 127.0.0.1:${ready};
+    default_type application/json;
+    location / { return 200 '${BODY}'; }
+  }`;
+  return await nginx("upstream-http2", dir, ready, http, core);
+}
+
 /** nginx as a proxy. */
 export async function nginxProxy(
   dir: string,
@@ -72,31 +89,40 @@ export interface Http2Peer {
   readonly port: number;
   readonly ready: number;
   readonly to: number;
+  /** What is spoken there. */
+  readonly speaks: "http1" | "http2";
   readonly core: number | null;
 }
 
-/** nginx with HTTP/2 and no TLS before an upstream of HTTP/1. */
+/** nginx with HTTP/2 and no TLS; to an upstream of HTTP/2 it speaks as to a server of gRPC. */
 export async function nginxHttp2(dir: string, o: Http2Peer): Promise<Start> {
   const http = `
   upstream app { server 127.0.0.1:${o.to}; keepalive 128; keepalive_requests 100000000; }
   server {
     listen 127.0.0.1:${o.port} http2 backlog=4096;
     listen 127.0.0.1:${o.ready};
-    location / {
+    location / { ${o.speaks === "http2" ? GRPC_PASS : PROXY_PASS} }
+  }`;
+  return await nginx("nginx", dir, o.ready, http, o.core);
+}
+
+const PROXY_PASS = `
       proxy_pass http://app;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    }
-  }`;
-  return await nginx("nginx", dir, o.ready, http, o.core);
-}
+    `;
+const GRPC_PASS = `
+      grpc_pass grpc://app;
+      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    `;
 
-/** HAProxy with HTTP/2 and no TLS before an upstream of HTTP/1. */
+/** HAProxy with HTTP/2 and no TLS. */
 export async function haproxyHttp2(dir: string, o: Http2Peer): Promise<Start> {
   const binds = `bind 127.0.0.1:${o.port} proto h2\n  bind 127.0.0.1:${o.ready}`;
-  return { ...await haproxyWith(dir, binds, o.to, o.core), port: o.ready };
+  const server = o.speaks === "http2" ? "proto h2" : "pool-max-conn 128";
+  return { ...await haproxyWith(dir, binds, o.to, o.core, server), port: o.ready };
 }
 
 async function nginx(
@@ -169,6 +195,7 @@ async function haproxyWith(
   binds: string,
   to: number,
   core: number | null,
+  server = "pool-max-conn 128",
 ): Promise<Omit<Start, "port">> {
   const path = join(dir, "haproxy.cfg");
   await writeFile(
@@ -188,7 +215,7 @@ frontend in
   ${binds}
   default_backend app
 backend app
-  server app 127.0.0.1:${to} pool-max-conn 128
+  server app 127.0.0.1:${to} ${server}
 `,
   );
   return { name: "haproxy", command: "haproxy", args: ["-db", "-f", path], cwd: dir, core };
