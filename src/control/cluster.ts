@@ -14,6 +14,10 @@ import { type EndpointSliceRow, endpointSliceRow } from "./kinds/endpoint-slice.
 import { type NamespaceRow, namespaceRow } from "./kinds/namespace.ts";
 import { podGroups, type PodRow, podRow } from "./kinds/pod.ts";
 import { type RateLimitRow, rateLimitRow } from "./kinds/rate-limit.ts";
+import {
+  type ServerAuthorizationRow,
+  serverAuthorizationRow,
+} from "./kinds/server-authorization.ts";
 import { type ServerRow, serverRow } from "./kinds/server.ts";
 import { type ServiceProfileRow, serviceProfileRow } from "./kinds/service-profile.ts";
 import { type ServiceRow, serviceRow } from "./kinds/service.ts";
@@ -36,6 +40,7 @@ export class Cluster {
   readonly pods: Table<Resource, PodRow>;
   readonly profiles: Table<Resource, ServiceProfileRow>;
   readonly servers: Table<Resource, ServerRow>;
+  readonly serverAuthorizations: Table<Resource, ServerAuthorizationRow>;
   readonly authorizations: Table<Resource, AuthorizationPolicyRow>;
   readonly meshTls: Table<Resource, MeshTlsRow>;
   readonly networks: Table<Resource, NetworkRow>;
@@ -65,6 +70,7 @@ export class Cluster {
     this.pods = new Table(podRow, changed, podGroups);
     this.profiles = new Table(serviceProfileRow, changed);
     this.servers = new Table(serverRow, changed, inNamespace);
+    this.serverAuthorizations = new Table(serverAuthorizationRow, changed, inNamespace);
     this.authorizations = new Table(authorizationPolicyRow, changed, inNamespace);
     this.meshTls = new Table(meshTlsRow, changed);
     this.networks = new Table(networkRow, changed);
@@ -86,6 +92,7 @@ export class Cluster {
       ["/Pod", this.pods],
       ["linkerd.io/ServiceProfile", this.profiles],
       ["policy.linkerd.io/Server", this.servers],
+      ["policy.linkerd.io/ServerAuthorization", this.serverAuthorizations],
       ["policy.linkerd.io/AuthorizationPolicy", this.authorizations],
       ["policy.linkerd.io/MeshTLSAuthentication", this.meshTls],
       ["policy.linkerd.io/NetworkAuthentication", this.networks],

@@ -67,14 +67,7 @@ export function authorizationPolicyRow(r: Resource): AuthorizationPolicyRow {
 
 export function meshTlsRow(r: Resource): MeshTlsRow {
   const spec = r.body.at("spec");
-  const identities = spec.at("identities").list(1024).map((field) => {
-    const name = field.string();
-    const bare = name === "*" ? "x" : name.replace(/^\*\./, "");
-    if (!isDnsLike(bare) && !/^spiffe:\/\/[^\s/]+\/\S+$/.test(name)) {
-      field.fail(`is ${JSON.stringify(name.slice(0, 60))}, not an identity`);
-    }
-    return name;
-  });
+  const identities = spec.at("identities").list(1024).map(readIdentity);
   const refs = spec.at("identityRefs").list(1024).map((ref) =>
     readRef(ref, ["ServiceAccount", "Namespace"])
   );
@@ -82,6 +75,16 @@ export function meshTlsRow(r: Resource): MeshTlsRow {
     spec.fail("needs exactly one of identities and identityRefs, with at least one element");
   }
   return { namespace: r.namespace, name: r.name, identities, refs };
+}
+
+/** An exact name, `*` for any, or `*.suffix`. */
+export function readIdentity(field: Field): string {
+  const name = field.string();
+  const bare = name === "*" ? "x" : name.replace(/^\*\./, "");
+  if (!isDnsLike(bare) && !/^spiffe:\/\/[^\s/]+\/\S+$/.test(name)) {
+    field.fail(`is ${JSON.stringify(name.slice(0, 60))}, not an identity`);
+  }
+  return name;
 }
 
 export function networkRow(r: Resource): NetworkRow {
@@ -95,13 +98,20 @@ export function readNetworks(field: Field): readonly Network[] {
     const cidr = readCidr(n.at("cidr"));
     const except = n.at("except").list(256).map((e) => {
       const inner = readCidr(e);
-      if (!inCidr(inner.slice(0, inner.indexOf("/")), cidr)) e.fail(`is not inside ${cidr}`);
+      if (covers(inner, cidr)) e.fail(`leaves nothing of ${cidr}`);
+      if (!covers(cidr, inner)) e.fail(`is not inside ${cidr}`);
       return inner;
     });
     return { cidr, except };
   });
   if (networks.length === 0) field.fail("is empty");
   return networks;
+}
+
+/** Whether all of `b` is in `a`; both have a prefix length. */
+function covers(a: string, b: string): boolean {
+  const [ip = "", bits] = b.split("/");
+  return Number(bits) >= Number(a.slice(a.indexOf("/") + 1)) && inCidr(ip, a);
 }
 
 /** With its prefix length. */

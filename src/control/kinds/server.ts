@@ -10,6 +10,7 @@ export interface ServerRow {
   readonly namespace: string;
   readonly name: string;
   readonly createdMs: number;
+  readonly labels: Readonly<Record<string, string>>;
   readonly pods: Selector;
   readonly port: number | string;
   readonly protocol: ServerPolicy["protocol"];
@@ -39,6 +40,7 @@ export function serverRow(r: Resource): ServerRow | null {
     namespace: r.namespace,
     name: r.name,
     createdMs: r.createdMs,
+    labels: r.labels,
     pods: readSelector(spec.at("podSelector")),
     port: spec.at("port").port(),
     protocol: protocol.isAbsent

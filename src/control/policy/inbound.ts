@@ -2,7 +2,6 @@
 
 import { defaultOrigin } from "../../api/origin.ts";
 import { DEFAULT_ROUTE } from "../../api/server-policy.ts";
-import { workloadIdentity } from "../../model/identity.ts";
 import type {
   Authentication,
   Authorization,
@@ -11,13 +10,15 @@ import type {
   ServerRoute,
 } from "../../model/policy.ts";
 import type { Reads } from "../join.ts";
-import type { AuthorizationPolicyRow, MeshTlsRow, Ref } from "../kinds/authorization.ts";
+import type { AuthorizationPolicyRow } from "../kinds/authorization.ts";
 import type { PodRow } from "../kinds/pod.ts";
 import type { ServerRow } from "../kinds/server.ts";
 import type { Mesh } from "../mesh.ts";
 import { isOpaqueOnPod, serverOf } from "../opaque.ts";
 import { DEFAULT_POLICIES, type DefaultPolicy, type MeshOptions } from "../options.ts";
 import { byAge } from "../resource.ts";
+import { accountIdentity, identityClients } from "./clients.ts";
+import { serverAuthorizations } from "./server-authorizations.ts";
 
 const GROUP = "policy.linkerd.io";
 const EVERYWHERE: readonly Network[] = [
@@ -107,6 +108,7 @@ function withServer(mesh: Mesh, reads: Reads, server: ServerRow): ServerPolicy {
     detectMs: protocol === "detect" ? mesh.options.detectMs : 0,
     authorizations: [
       ...policies.flatMap((policy) => authorizationOf(mesh, reads, policy) ?? []),
+      ...serverAuthorizations(mesh, server),
       ...defaultAuthorizations(server.accessPolicy, mesh.options),
     ],
     routes: bytes ? [] : [DEFAULT_ROUTE],
@@ -127,9 +129,7 @@ function rateLimitOf(mesh: Mesh, namespace: string, name: string): Pick<ServerPo
       identity,
       overrides: overrides.map(({ limit, clients }) => ({
         limit,
-        identities: clients.map((c) =>
-          accountIdentity({ kind: "ServiceAccount", ...c }, namespace, mesh.options)
-        ),
+        identities: clients.map((c) => accountIdentity(c, namespace, mesh.options)),
       })),
     },
   };
@@ -157,7 +157,7 @@ function authorizationOf(
       case "MeshTLSAuthentication": {
         const row = mesh.cluster.meshTls.get(`${at}/${ref.name}`);
         if (row === null) return null;
-        authentication = clientsOf(row, mesh.options);
+        authentication = identityClients(row.identities, row.refs, row.namespace, mesh.options);
         break;
       }
       default:
@@ -170,32 +170,4 @@ function authorizationOf(
   }
   const origin = { group: GROUP, kind: "authorizationpolicy", namespace, name, port: 0 };
   return { origin, networks, authentication };
-}
-
-function clientsOf(row: MeshTlsRow, options: MeshOptions): Authentication {
-  const names: string[] = [];
-  const suffixes: string[] = [];
-  for (const name of row.identities) {
-    if (name === "*") suffixes.push("");
-    else if (name.startsWith("*.")) suffixes.push(name.slice(2));
-    else names.push(name);
-  }
-  for (const ref of row.refs) {
-    if (ref.kind === "ServiceAccount") names.push(accountIdentity(ref, row.namespace, options));
-    // A whole namespace: every service account of it.
-    else {
-      const { controlNamespace, trustDomain } = options;
-      suffixes.push(`${ref.name}.serviceaccount.identity.${controlNamespace}.${trustDomain}`);
-    }
-  }
-  return { kind: "identities", names, suffixes };
-}
-
-function accountIdentity(ref: Ref, own: string, options: MeshOptions): string {
-  return workloadIdentity({
-    serviceAccount: ref.name,
-    namespace: ref.namespace === "" ? own : ref.namespace,
-    controlPlaneNamespace: options.controlNamespace,
-    trustDomain: options.trustDomain,
-  });
 }

@@ -1,53 +1,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
-import { addrToWire } from "../../../src/api/addr.ts";
+import { Code } from "@connectrpc/connect";
 import { clientPolicyFromWire } from "../../../src/api/client-policy.ts";
-import { InboundServerPolicies } from "../../../src/api/gen/inbound_pb.ts";
-import { OutboundPolicies } from "../../../src/api/gen/outbound_pb.ts";
 import { serverPolicyFromWire } from "../../../src/api/server-policy.ts";
-import { Counters } from "../../../src/control/counters.ts";
-import type { FilterTarget, Mesh } from "../../../src/control/mesh.ts";
-import { inboundService, outboundService } from "../../../src/control/policy/policy-service.ts";
+import type { FilterTarget } from "../../../src/control/mesh.ts";
 import { authorize, type ServerRoute } from "../../../src/model/policy.ts";
 import { apply, filterRef, meshOf, pod, resource, SERVICE } from "../support/mesh-fixture.ts";
-import { reading } from "../support/streams.ts";
-
-const WORKLOAD = '{"ns":"shop", "pod":"a"}\n';
-
-function clientOf(mesh: Mesh) {
-  const counters = new Counters();
-  const transport = createRouterTransport((router) => {
-    router.service(InboundServerPolicies, inboundService(mesh, counters));
-    router.service(OutboundPolicies, outboundService(mesh, counters));
-  });
-  const inbound = createClient(InboundServerPolicies, transport);
-  const outbound = createClient(OutboundPolicies, transport);
-  const code = (call: Promise<unknown>) => call.then(() => null, (e) => ConnectError.from(e).code);
-  return {
-    port: async (port: number) =>
-      serverPolicyFromWire(await inbound.getPort({ workload: WORKLOAD, port })),
-    portCode: (workload: string, port: number) => code(inbound.getPort({ workload, port })),
-    watchPort: (port: number) =>
-      reading((signal) => inbound.watchPort({ workload: WORKLOAD, port }, { signal })),
-    to: async (text: string) => clientPolicyFromWire(await outbound.get(spec(text))),
-    toCode: (text: string, workload = WORKLOAD) =>
-      code(outbound.get({ ...spec(text), sourceWorkload: workload })),
-    watch: (text: string) => reading((signal) => outbound.watch(spec(text), { signal })),
-    wire: (text: string) => outbound.get(spec(text)),
-  };
-}
-
-function spec(text: string) {
-  const address = /^([\d.]+):(\d+)$/.exec(text);
-  return {
-    sourceWorkload: WORKLOAD,
-    target: address === null ? { case: "authority" as const, value: text } : {
-      case: "addr" as const,
-      value: addrToWire({ ip: address[1] ?? "", port: Number(address[2]) }),
-    },
-  };
-}
+import { policyClient as clientOf, WORKLOAD } from "../support/policy-client.ts";
 
 const SERVER = `
 apiVersion: policy.linkerd.io/v1beta3
