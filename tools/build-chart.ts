@@ -57,6 +57,8 @@ const MARKED = [
   "profileValidator.keyPEM",
   "policyValidator.crtPEM",
   "policyValidator.keyPEM",
+  "policyController.probeNetworks",
+  "egress.globalEgressNetworkNamespace",
   "serviceMonitor.interval",
 ] as const;
 /** Of them, what `highAvailability` sets by itself. */
@@ -187,7 +189,9 @@ function marked(on: readonly string[]) {
   const ha = on.includes("highAvailability");
   if (ha) merge(values, HA_OVERRIDES as unknown as Tree);
   for (const path of on) set(values, path, true);
-  for (const path of marksFor(ha)) set(values, path, markOf(path));
+  for (const path of marksFor(ha)) {
+    set(values, path, isList(path) ? [markOf(path)] : markOf(path));
+  }
   return {
     values: values as unknown as Values,
     anchorsSha256: SHA_MARK,
@@ -207,6 +211,11 @@ function markOf(path: string): string | number {
   return typeof at(DEFAULT_VALUES, path.split(".")) === "number"
     ? NUMBER_BASE + ALL_MARKS.findIndex((p) => p === path)
     : `ZZ${path.replaceAll(".", "Z")}ZZ`;
+}
+
+/** Lists stand in one argument, with commas. */
+function isList(path: string): boolean {
+  return Array.isArray(at(DEFAULT_VALUES, path.split(".")));
 }
 
 function objectText(object: Manifest, ha: boolean): string {
@@ -240,6 +249,8 @@ function objectText(object: Manifest, ha: boolean): string {
 
 function valueOf(path: string): string {
   if (path === "identityTrustDomain") return "$trustDomain";
+  // an empty list is said by a word
+  if (isList(path)) return `.Values.${path} | join "," | default "none"`;
   return NEEDED.includes(path)
     ? `required "${path} is needed: tulle install makes one" .Values.${path}`
     : `.Values.${path}`;

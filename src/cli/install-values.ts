@@ -4,6 +4,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { parse } from "yaml";
 import { errorText } from "../core/errors.ts";
+import { inCidr } from "../model/policy.ts";
 import { DEFAULT_VALUES, HA_OVERRIDES, type Values } from "../install/values.ts";
 import { VALUE_ALIASES, VALUE_DOCS } from "../install/value-docs.ts";
 import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
@@ -70,7 +71,15 @@ export async function chooseValues(
   if (chosen.proxyInit.closeWaitTimeoutSecs > 0 && !chosen.proxyInit.runAsRoot) {
     throw usageError("proxyInit.closeWaitTimeoutSecs needs proxyInit.runAsRoot=true");
   }
+  const stray = chosen.policyController.probeNetworks.find((n) => !isNetwork(n));
+  if (stray !== undefined) {
+    throw usageError(`policyController.probeNetworks ${quote(String(stray))} is no network`);
+  }
   return { values: chosen, overrides: JSON.stringify(overrides, null, 2) + "\n" };
+}
+
+function isNetwork(cidr: unknown): boolean {
+  return typeof cidr === "string" && cidr.includes("/") && inCidr(cidr.replace(/\/.*$/, ""), cidr);
 }
 
 /** The flags that change values, in the order of their kinds. */

@@ -94,7 +94,10 @@ export const USAGE = `Usage: control --folder DIR --state DIR [flags]
   --control-namespace NAME       (${DEFAULT_OPTIONS.controlNamespace})
   --trust-domain NAME            (${DEFAULT_OPTIONS.trustDomain})
   --cluster-networks CIDR,…      (${DEFAULT_OPTIONS.clusterNetworks.join(",")})
-  --probe-networks CIDR,…        from where probes are answered whatever the policy (0.0.0.0/0,::/0)
+  --probe-networks CIDR,…|none   from where probes are answered whatever the policy (0.0.0.0/0,::/0)
+  --global-egress-network-namespace NAME
+                                 EgressNetworks for clients of all namespaces without their own
+                                 (${DEFAULT_OPTIONS.egressNamespace})
   --default-inbound-policy NAME  (${DEFAULT_OPTIONS.defaultInboundPolicy})
   --no-h2-upgrade                have proxies speak HTTP/1 to each other for HTTP/1
 `;
@@ -123,6 +126,7 @@ const VALUES = [
   "--trust-domain",
   "--cluster-networks",
   "--probe-networks",
+  "--global-egress-network-namespace",
   "--default-inbound-policy",
 ] as const;
 const SOURCES = ["folder", "kubernetes"] as const;
@@ -177,10 +181,11 @@ export function parseControlFlags(argv: readonly string[]): ControlFlags | null 
         "--cluster-networks",
         text("--cluster-networks", DEFAULT_OPTIONS.clusterNetworks.join(",")),
       ),
-      probeNetworks: networks(
+      probeNetworks: values.get("--probe-networks") === "none" ? [] : networks(
         "--probe-networks",
         text("--probe-networks", DEFAULT_OPTIONS.probeNetworks.join(",")),
       ),
+      egressNamespace: name("--global-egress-network-namespace", DEFAULT_OPTIONS.egressNamespace),
       defaultInboundPolicy: word(
         "--default-inbound-policy",
         DEFAULT_POLICIES,

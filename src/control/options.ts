@@ -21,6 +21,8 @@ export interface MeshOptions {
   readonly clusterNetworks: readonly string[];
   /** From where the kubelet asks pods how they are: whoever may use a port, its probes are answered. */
   readonly probeNetworks: readonly string[];
+  /** The namespace whose EgressNetworks are for clients of every namespace that has none of its own. */
+  readonly egressNamespace: string;
   readonly defaultInboundPolicy: DefaultPolicy;
   readonly opaquePorts: PortSet;
   /** Where proxies accept connections with a transport header, unless their pod says otherwise. */
@@ -48,6 +50,7 @@ export const DEFAULT_OPTIONS: MeshOptions = {
     "fd00::/8",
   ],
   probeNetworks: ["0.0.0.0/0", "::/0"],
+  egressNamespace: "linkerd-egress",
   defaultInboundPolicy: "all-unauthenticated",
   opaquePorts: DEFAULT_OPAQUE_PORTS,
   inboundPort: 4143,

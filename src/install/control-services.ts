@@ -116,6 +116,8 @@ export const SERVICES: readonly Service[] = [
       "--policy-validator-listen=0.0.0.0:9443",
       "--policy-validator-tls=/var/run/linkerd/policy-tls",
       `--cluster-networks=${v.clusterNetworks}`,
+      `--probe-networks=${v.policyController.probeNetworks.join(",") || "none"}`,
+      `--global-egress-network-namespace=${v.egress.globalEgressNetworkNamespace}`,
       `--default-inbound-policy=${v.proxy.defaultInboundPolicy}`,
     ],
     adminPort: 9996,

@@ -111,7 +111,10 @@ const KINDS: readonly Kind[] = [
     versions: ["v1alpha1", "v1beta1"],
     deprecated: 1,
     spec: object({
-      "server*": object({ name: text, selector }),
+      "server*": {
+        ...object({ name: text, selector }),
+        oneOf: [{ required: ["name"] }, { required: ["selector"] }],
+      },
       "client*": object({
         networks: list(network),
         unauthenticated: bool,

@@ -134,6 +134,12 @@ export const VALUE_DOCS: Readonly<Record<string, ValueDoc>> = {
   "policyValidator": doc(
     "Certificate of the webhook for policies, routes and filters, as proxyInjector's",
   ),
+  "policyController.probeNetworks": doc(
+    "From where probes of the kubelet are answered, whatever the policy of the port",
+  ),
+  "egress.globalEgressNetworkNamespace": doc(
+    "Namespace of EgressNetworks for clients of every namespace that has none of its own",
+  ),
   "networkPolicy.enabled": doc(
     "NetworkPolicies that let only what is needed reach the control plane",
   ),

@@ -54,6 +54,8 @@ export interface Values extends InjectorValues {
   readonly proxyInjector: WebhookTls & { readonly timeoutSeconds: number };
   readonly profileValidator: WebhookTls;
   readonly policyValidator: WebhookTls;
+  readonly policyController: { readonly probeNetworks: readonly string[] };
+  readonly egress: { readonly globalEgressNetworkNamespace: string };
   readonly networkPolicy: { readonly enabled: boolean };
   readonly serviceMonitor: { readonly enabled: boolean; readonly interval: string };
   readonly cni: {
@@ -113,6 +115,8 @@ export const DEFAULT_VALUES: Values = {
   proxyInjector: { ...MADE, timeoutSeconds: 10 },
   profileValidator: { ...MADE },
   policyValidator: { ...MADE },
+  policyController: { probeNetworks: ["0.0.0.0/0", "::/0"] },
+  egress: { globalEgressNetworkNamespace: "linkerd-egress" },
   networkPolicy: { enabled: false },
   serviceMonitor: { enabled: false, interval: "10s" },
   cni: {

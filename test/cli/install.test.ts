@@ -12,7 +12,15 @@ interface Obj {
   kind: string;
   metadata: { name: string; namespace?: string };
   data?: Record<string, string>;
-  spec?: { replicas?: number; template?: { spec: { initContainers: { args: string[] }[] } } };
+  spec?: {
+    replicas?: number;
+    template?: {
+      spec: {
+        initContainers: { args: string[] }[];
+        containers: { name: string; args: string[] }[];
+      };
+    };
+  };
 }
 const dir = await mkdtemp(join(tmpdir(), "tulle-install-"));
 test.after(() => rm(dir, { recursive: true }));
@@ -69,6 +77,23 @@ test("proxyInit.mode and proxyInit.iptablesMode are one value, nft unless set", 
   assert.equal(args.slice(0, 2), ["--iptables-mode", "auto"]);
 });
 
+test("networks of probes and the namespace of egress reach the control plane's command line", async () => {
+  const given = async (...more: string[]) => {
+    const { text } = await tulle("install", ...more);
+    const plane = find(text, "Deployment", "linkerd-destination").spec?.template?.spec.containers;
+    const args = plane?.find(({ name }) => name === "destination")?.args ?? [];
+    return args.filter((arg) => /^--(probe|global)-/.test(arg)).map((arg) => arg.split("=")[1]);
+  };
+  assert.equal(await given(), ["0.0.0.0/0,::/0", "linkerd-egress"]);
+  const set = [
+    ...["--set", "policyController.probeNetworks={10.1.0.0/16,fd00::/8}"],
+    ...["--set", "egress.globalEgressNetworkNamespace=out"],
+  ];
+  assert.equal(await given(...set), ["10.1.0.0/16,fd00::/8", "out"]);
+  const none = await file("none.yaml", "policyController: { probeNetworks: [] }\n");
+  assert.equal(await given("-f", none), ["none", "linkerd-egress"]);
+});
+
 test("--set wins over files, files over --ha, --ha over defaults", async () => {
   const path = await file("replicas.yaml", "controllerReplicas: 5\nwebhookFailurePolicy: Ignore\n");
   const replicas = async (...more: string[]) =>
@@ -95,6 +120,11 @@ test("what is not known is refused with the nearest name", async () => {
     [["--set", "nonsense"], /is not KEY=VALUE/],
     [["-f", join(dir, "gone.yaml")], /gone.yaml does not exist/],
     [["--set", "proxyInit.closeWaitTimeoutSecs=1"], /needs proxyInit.runAsRoot/],
+    [
+      ["--set", "policyController.probeNetworks={10.0.0.0/8,kubelet}"],
+      /policyController.probeNetworks "kubelet" is no network/,
+    ],
+    [["--set", "policyController.probeNetworks=10.0.0.0/8"], /"10.0.0.0\/8" is no list/],
     [["-o", "xml"], /neither yaml nor json/],
     [["--set", "__proto__.x=1"], /there is no value/],
   ];

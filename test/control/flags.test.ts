@@ -77,11 +77,14 @@ test("parseControlFlags() takes every flag of the usage text", () => {
     ...["--cluster-domain", "a.b", "--control-namespace", "ns", "--trust-domain", "t.d"],
     ...["--filter-keys", "keys"],
     ...["--cluster-networks", "10.0.0.0/8,fd00::/8", "--default-inbound-policy", "deny"],
+    ...["--probe-networks", "10.1.0.0/16", "--global-egress-network-namespace", "out"],
   ]);
   assert.equal(flags?.admin, { ip: "10.0.0.1", port: 4 });
   assert.is(flags?.filterKeys, "keys");
   assert.equal(flags?.mesh.clusterNetworks, ["10.0.0.0/8", "fd00::/8"]);
   assert.equal([flags?.mesh.defaultInboundPolicy, flags?.mesh.h2Upgrade], ["deny", false]);
+  assert.equal([flags?.mesh.probeNetworks, flags?.mesh.egressNamespace], [["10.1.0.0/16"], "out"]);
+  assert.equal(parseControlFlags([...BASE, "--probe-networks=none"])?.mesh.probeNetworks, []);
   for (const flag of USAGE.match(/--[a-z0-9-]+/g) ?? []) {
     if (["--folder", "--state"].includes(flag)) continue;
     try {
@@ -111,6 +114,7 @@ test("parseControlFlags() says what is wrong in one line that names the flag", (
       /--admin-listen 0\.0\.0\.0:1 is not loopback.*--allow-remote/,
     ],
     [[...BASE, "--cluster-networks", "10.0.0.0/99"], /--cluster-networks/],
+    [[...BASE, "--probe-networks", "none,10.0.0.0/8"], /--probe-networks "none" is not a network/],
     [[...BASE, "--trust-domain", "a b"], /--trust-domain/],
     [[...BASE, "--default-inbound-policy", "open"], /--default-inbound-policy/],
   ];

@@ -104,6 +104,22 @@ const VARIANTS: [name: string, args: string[], values: Partial<Values>][] = [
     }])
   ),
   [
+    "other networks of probes and egress",
+    [
+      "--set",
+      "policyController.probeNetworks={10.1.0.0/16,fd00::/8},egress.globalEgressNetworkNamespace=out",
+    ],
+    {
+      policyController: { probeNetworks: ["10.1.0.0/16", "fd00::/8"] },
+      egress: { globalEgressNetworkNamespace: "out" },
+    },
+  ],
+  [
+    "no networks of probes",
+    ["--set-json", "policyController.probeNetworks=[]"],
+    { policyController: { probeNetworks: [] } },
+  ],
+  [
     "names, ports and numbers",
     [
       "--set",

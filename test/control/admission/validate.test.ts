@@ -64,6 +64,23 @@ test("what the control plane cannot read is refused in one line that begins with
       { networks: [{ cidr: "10.0.0.0/8", except: ["11.0.0.0/16"] }] },
       /^spec\.networks\[0\]\.except\[0\]: is not inside 10\.0\.0\.0\/8$/,
     ],
+    [
+      "NetworkAuthentication",
+      { networks: [{ cidr: "10.0.0.0/8", except: ["10.0.0.0/8"] }] },
+      /^spec\.networks\[0\]\.except\[0\]: leaves nothing of 10\.0\.0\.0\/8$/,
+    ],
+    [
+      "ServerAuthorization",
+      { server: { name: "web" }, client: { meshTLS: { serviceAccounts: [{ name: "load" }] } } },
+      null,
+    ],
+    [
+      "ServerAuthorization",
+      { server: { selector: {} }, client: { unauthenticated: true, meshTLS: {} } },
+      /^spec\.client: has both unauthenticated and meshTLS$/,
+    ],
+    ["ServerAuthorization", { server: { name: "web" } }, /^spec\.client: permits nobody/],
+    ["ServerAuthorization", { client: { unauthenticated: true } }, /^spec\.server: needs exactly/],
     ["MeshTLSAuthentication", { identities: ["*"] }, null],
     ["MeshTLSAuthentication", {}, /^spec/],
     [
