@@ -6,11 +6,8 @@ import type { ClientPolicy, Origin } from "../model/profile.ts";
 import type { Route, RouteLimits } from "../model/route.ts";
 import { opaquePolicy, tlsPolicy } from "./byte-policy.ts";
 import { durationToWire } from "./duration.ts";
-import { endpointToWire } from "./endpoint.ts";
 import { filtersToWire } from "./filter-ref.ts";
 import {
-  type Backend,
-  BackendSchema,
   type GrpcRoute,
   type GrpcRoute_Rule,
   type HttpRoute,
@@ -26,19 +23,17 @@ import {
   type OutboundPolicy,
   OutboundPolicySchema,
 } from "./gen/outbound_pb.ts";
-import { hashToWire } from "./hash-key.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
+import { grpcRoutesToWire, httpRoutesToWire } from "./attached-outbound.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
 import { type Leads, leadsFromWire, NOWHERE, onlyTarget, splitOf } from "./policy-backends.ts";
 import { type FlatRule, routesOf, rulesFromWire } from "./policy-routes.ts";
+import { backendToWire } from "./policy-backend.ts";
 import { grpcCodesFromWire, retryFromWire, retryToWire } from "./retry-policy.ts";
 import { limitsFromWire, timeoutsToWire } from "./policy-timeouts.ts";
 import type { BuiltInFilter } from "./route-actions.ts";
 import { required, WireError } from "./wire-error.ts";
-
-/** Values of the reference that proxies require and then replace by their own settings. */
-const QUEUE = { capacity: 100, failfastTimeout: durationToWire(3000) };
 
 /**
  * The message for a policy, with the parts that proxies of the reference require. `h2c`: the service
@@ -50,11 +45,21 @@ export function clientPolicyToWire(
   h2c = false,
 ): OutboundPolicy {
   const http = {
-    routes: policy.routes.map((r) => httpRouteToWire(r, policy)),
+    routes: policy.attached?.kind === "http"
+      ? httpRoutesToWire(policy.attached.routes, policy)
+      : policy.routes.map((r) => httpRouteToWire(r, policy)),
     failureAccrual: accrualToWire(policy.accrual),
   };
   const opaque = { routes: [opaqueRouteToWire(policy)] };
-  const kind = policy.protocol === "opaque"
+  const kind = policy.protocol !== "opaque" && policy.attached?.kind === "grpc"
+    ? {
+      case: "grpc" as const,
+      value: {
+        routes: grpcRoutesToWire(policy.attached.routes, policy),
+        failureAccrual: accrualToWire(policy.accrual),
+      },
+    }
+    : policy.protocol === "opaque"
     ? { case: "opaque" as const, value: opaque }
     : policy.protocol === "http"
     ? { case: h2c ? "http2" as const : "http1" as const, value: http }
@@ -102,33 +107,6 @@ function opaqueRouteToWire(policy: ClientPolicy): OpaqueRoute {
         ? [create(OpaqueRoute_FilterSchema, { kind: { case: "forbidden", value: {} } })]
         : [],
     })],
-  });
-}
-
-function backendToWire(policy: ClientPolicy): Backend | null {
-  const { destination, forward, defaultRttMs, decayMs } = policy;
-  const hash = hashToWire(policy.hash ?? null);
-  const common = { metadata: originToWire(policy.origin), queue: QUEUE };
-  if (forward !== null) {
-    return create(BackendSchema, {
-      ...common,
-      kind: { case: "forward", value: endpointToWire(forward) },
-    });
-  }
-  if (destination === "") return null;
-  return create(BackendSchema, {
-    ...common,
-    kind: {
-      case: "balancer",
-      value: {
-        discovery: { kind: { case: "dst", value: { path: destination } } },
-        load: {
-          case: "peakEwma",
-          value: { defaultRtt: durationToWire(defaultRttMs), decay: durationToWire(decayMs) },
-        },
-        ...(hash === undefined ? {} : { hash }),
-      },
-    },
   });
 }
 

@@ -7,6 +7,7 @@ import type { GrpcCode, RouteRetry } from "../model/route.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
 import type {
   GrpcRoute_Retry_Conditions,
+  GrpcRoute_RetrySchema,
   HttpRoute_Retry as WireRetry,
   HttpRoute_RetrySchema,
 } from "./gen/outbound_pb.ts";
@@ -72,17 +73,35 @@ export function grpcCodesFromWire(
 }
 
 /** The message; a policy of the profile kind, whose statuses are its classes, has no other form. */
-export function retryToWire(
-  { statuses, grpc: _, ...retry }: RouteRetry,
-): MessageInitShape<typeof HttpRoute_RetrySchema> {
-  const { minMs, maxMs, jitter } = retry.backoff;
+export function retryToWire(retry: RouteRetry): MessageInitShape<typeof HttpRoute_RetrySchema> {
+  const statusRanges = (retry.statuses ?? []).map((r) => ({ start: r.min, end: r.max }));
+  return { ...commonToWire(retry), conditions: { statusRanges } };
+}
+
+/** The same for gRPC: codes in the place of statuses. */
+export function grpcRetryToWire(
+  retry: RouteRetry,
+): MessageInitShape<typeof GrpcRoute_RetrySchema> {
+  const has = (code: GrpcCode) => retry.grpc?.includes(code) ?? false;
   return {
-    maxRetries: retry.maxRetries,
+    ...commonToWire(retry),
+    conditions: {
+      cancelled: has("cancelled"),
+      deadineExceeded: has("deadline-exceeded"),
+      resourceExhausted: has("resource-exhausted"),
+      internal: has("internal"),
+      unavailable: has("unavailable"),
+    },
+  };
+}
+
+/** Beside its conditions, which proxies of the reference require, be they empty. */
+function commonToWire({ maxRetries, attemptTimeoutMs, backoff }: RouteRetry) {
+  const { minMs, maxMs, jitter } = backoff;
+  return {
+    maxRetries,
     maxRequestBytes: RETRY_REQUEST_BYTES,
-    ...(statuses === null || statuses.length === 0
-      ? {}
-      : { conditions: { statusRanges: statuses.map((r) => ({ start: r.min, end: r.max })) } }),
-    ...(retry.attemptTimeoutMs === 0 ? {} : { timeout: durationToWire(retry.attemptTimeoutMs) }),
+    ...(attemptTimeoutMs === 0 ? {} : { timeout: durationToWire(attemptTimeoutMs) }),
     backoff: {
       minBackoff: durationToWire(minMs),
       maxBackoff: durationToWire(maxMs),

@@ -13,6 +13,7 @@ import type { Origin } from "../model/profile.ts";
 import type { RateLimit } from "../model/route-action.ts";
 import type { Route } from "../model/route.ts";
 import { networkFromWire, networkToWire } from "./addr.ts";
+import { grpcServerRoutesToWire, httpServerRoutesToWire } from "./attached-inbound.ts";
 import { durationFromWire, durationToWire } from "./duration.ts";
 import { filtersFromWire, filtersToWire } from "./filter-ref.ts";
 import {
@@ -38,7 +39,7 @@ import { required, shown, WireError } from "./wire-error.ts";
 /** Authorizations of one port, and names of one authorization. */
 const MAX_LIST = 1024;
 
-/** The message for a policy. gRPC and TLS have no HTTP routes of their own here. */
+/** The message for a policy. gRPC without routes of objects, TLS and opaque bytes have none. */
 export function serverPolicyToWire(policy: ServerPolicy): Server {
   const filterChain = filtersToWire(policy.filters);
   return create(ServerSchema, {
@@ -52,7 +53,10 @@ export function serverPolicyToWire(policy: ServerPolicy): Server {
 function protocolToWire(
   policy: ServerPolicy,
 ): Exclude<MessageInitShape<typeof ProxyProtocolSchema>["kind"], undefined> {
-  const routes = policy.routes.map(routeToWire);
+  const { attached } = policy;
+  const routes = attached?.kind === "http"
+    ? httpServerRoutesToWire(attached.routes, authorizationToWire)
+    : policy.routes.map(routeToWire);
   const limit = rateLimitToWire(policy.rateLimit ?? null);
   switch (policy.protocol) {
     case "detect":
@@ -69,6 +73,15 @@ function protocolToWire(
       return {
         case: policy.protocol,
         value: { routes, ...(limit === null ? {} : { localRateLimit: limit }) },
+      };
+    case "grpc":
+      return {
+        case: "grpc",
+        value: {
+          routes: attached?.kind === "grpc"
+            ? grpcServerRoutesToWire(attached.routes, authorizationToWire)
+            : [],
+        },
       };
     default:
       return { case: policy.protocol, value: {} };

@@ -2,6 +2,7 @@
 
 import type { FilterRef } from "../core/filter.ts";
 import { isIpv4 } from "../core/addr.ts";
+import type { AttachedServerRoutes } from "./attached-route.ts";
 import type { Origin } from "./profile.ts";
 import type { RateLimit } from "./route-action.ts";
 import type { Route } from "./route.ts";
@@ -42,6 +43,8 @@ export interface ServerPolicy {
   readonly detectMs: number;
   readonly authorizations: readonly Authorization[];
   readonly routes: readonly ServerRoute[];
+  /** In a control plane: routes of objects, in the place of `routes`; a proxy reads both as `routes`. */
+  readonly attached?: AttachedServerRoutes;
   /** Of the Server itself; they run before a route's own. */
   readonly filters: readonly FilterRef[];
   /** How many requests there may be; null or absent: any number. */

@@ -1,6 +1,7 @@
 // What the control plane says of a destination: profile and client policy, joined to one value.
 
 import type { FailureAccrual } from "./accrual.ts";
+import type { AttachedRoutes } from "./attached-route.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { HashKey } from "./hash-key.ts";
 import type { RetryBudget, Route } from "./route.ts";
@@ -37,6 +38,8 @@ export interface ClientPolicy {
   /** The service speaks HTTP/2 only, also to what its clients say in HTTP/1. */
   readonly http2Only?: boolean;
   readonly routes: readonly Route[];
+  /** In a control plane: routes of objects, in the place of `routes`; a proxy reads both as `routes`. */
+  readonly attached?: AttachedRoutes;
   /** `Destination/Get` path of the balancer, or empty when there is none. */
   readonly destination: string;
   /** The one address to forward to, where there is no balancer. With neither, requests fail. */
