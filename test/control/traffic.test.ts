@@ -18,7 +18,8 @@ const refusal = (annotations: Record<string, unknown>): string => {
 };
 
 test("a Service without annotations has neither retries nor a time-out", () => {
-  assert.equal(of({}), { retry: null, timeoutMs: 0 });
+  assert.equal(of({}), { retry: null, grpcRetry: null, limits: null });
+  assert.equal(of({ "retry.linkerd.io/limit": "0", "retry.linkerd.io/timeout": "0" }).retry, null);
 });
 
 test("the annotations for retries mean statuses, codes, a limit and a time-out for each attempt", () => {
@@ -35,7 +36,6 @@ test("the annotations for retries mean statuses, codes, a limit and a time-out f
       { min: 429, max: 429 },
       { min: 400, max: 404 },
     ],
-    grpc: ["unavailable", "internal"],
     maxRetries: 3,
     attemptTimeoutMs: 250,
     backoff: { minMs: 25, maxMs: 250, jitter: 1 },
@@ -44,16 +44,39 @@ test("the annotations for retries mean statuses, codes, a limit and a time-out f
 
 test("with any of them there is one retry, and without conditions no status is tried again", () => {
   assert.is(of({ "retry.linkerd.io/http": "503" }).retry?.maxRetries, 1);
-  assert.is(of({ "retry.linkerd.io/limit": "0" }).retry?.maxRetries, 1);
+  assert.is(
+    of({ "retry.linkerd.io/limit": "0", "retry.linkerd.io/http": "5xx" }).retry?.maxRetries,
+    1,
+  );
   assert.equal(of({ "retry.linkerd.io/limit": "2" }).retry?.statuses, []);
   assert.is(of({ "retry.linkerd.io/limit": "1000" }).retry?.maxRetries, 10);
 });
 
-test("the shorter of the two time-outs counts", () => {
-  assert.is(of({ "timeout.linkerd.io/request": "2s" }).timeoutMs, 2000);
-  assert.is(
-    of({ "timeout.linkerd.io/request": "2s", "timeout.linkerd.io/response": "500ms" }).timeoutMs,
-    500,
+test("statuses are for requests, codes for gRPC calls, limit and time-out for both", () => {
+  const http = of({ "retry.linkerd.io/http": "5XX" });
+  assert.equal(http.retry?.statuses, [{ min: 500, max: 599 }]);
+  assert.is(http.grpcRetry, null);
+  const grpc = of({ "retry.linkerd.io/grpc": "Unavailable" });
+  assert.is(grpc.retry, null);
+  assert.equal(grpc.grpcRetry?.grpc, ["unavailable"]);
+  const both = of({ "retry.linkerd.io/limit": "4" });
+  assert.is(both.retry?.maxRetries, 4);
+  assert.is(both.grpcRetry?.maxRetries, 4);
+});
+
+test("each time-out stands for itself, and 0 says that there is none", () => {
+  assert.equal(of({ "timeout.linkerd.io/request": "2s" }).limits, {
+    requestMs: 2000,
+    responseMs: 0,
+    idleMs: 0,
+  });
+  assert.equal(
+    of({
+      "timeout.linkerd.io/request": "0",
+      "timeout.linkerd.io/response": " 500ms ",
+      "timeout.linkerd.io/idle": "1h",
+    }).limits,
+    { requestMs: 0, responseMs: 500, idleMs: 3_600_000 },
   );
 });
 

@@ -67,7 +67,9 @@ function number(field: Field, absent: number, shape: RegExp): number {
 /** A whole number with a unit, as Linkerd's annotations have it; milliseconds. */
 export function wireDuration(field: Field, absentMs: number): number {
   if (field.isAbsent) return absentMs;
-  const m = /^(\d{1,9})(ms|s|m|h|d)$/.exec(field.string());
+  const text = field.string().trim();
+  if (text === "0") return 0;
+  const m = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
   if (m === null) field.fail(`is ${JSON.stringify(field.value)}, not a duration such as 10s`);
   return Number(m[1]) * (UNIT_MS[m[2] ?? ""] ?? 0);
 }

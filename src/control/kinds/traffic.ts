@@ -1,7 +1,7 @@
-// Retries and time-outs of a Service, from its annotations (`retry.linkerd.io/…`, `timeout.linkerd.io/…`):
-// what clients do on its default route. Linkerd's grammar and defaults.
+// Retries and time-outs from annotations (`retry.linkerd.io/…`, `timeout.linkerd.io/…`) of a Service, for
+// its default route, and of a route, for its rules. Linkerd's grammar and defaults.
 
-import type { GrpcCode, RouteRetry, StatusRange } from "../../model/route.ts";
+import type { GrpcCode, RouteLimits, RouteRetry, StatusRange } from "../../model/route.ts";
 import type { Field } from "../field.ts";
 import { wireDuration } from "./accrual.ts";
 
@@ -10,37 +10,39 @@ const BACKOFF: RouteRetry["backoff"] = { minMs: 25, maxMs: 250, jitter: 1 };
 /** As many as the retry filter makes. */
 const MAX_RETRIES = 10;
 
-/** What clients do with requests to a Service. */
+/** What clients do with requests to a Service, or by a route. */
 export interface Traffic {
-  /** Null: nothing is tried again. */
+  /** Of HTTP requests; null: nothing is tried again. */
   readonly retry: RouteRetry | null;
-  /** For the whole request; 0: none. */
-  readonly timeoutMs: number;
+  /** Of gRPC calls, whose annotation is another. */
+  readonly grpcRetry: RouteRetry | null;
+  /** Null: no annotation says anything. All of them 0: they say that there is none. */
+  readonly limits: RouteLimits | null;
 }
 
 /** Raises a `FieldError` for what cannot be read. */
 export function trafficOf(annotations: Field): Traffic {
-  return { retry: retryOf(annotations), timeoutMs: timeoutOf(annotations) };
-}
-
-/** Null unless one of the annotations is there. Without conditions no status is tried again. */
-function retryOf(annotations: Field): RouteRetry | null {
   const of = (name: string) => annotations.at(`retry.linkerd.io/${name}`);
-  const [http, grpc, limit, timeout] = [of("http"), of("grpc"), of("limit"), of("timeout")];
-  if ([http, grpc, limit, timeout].every((f) => f.isAbsent)) return null;
+  const [http, grpc] = [of("http"), of("grpc")];
+  const maxRetries = limitOf(of("limit"));
+  const attemptTimeoutMs = wireDuration(of("timeout"), 0);
+  const shared = maxRetries > 0 || attemptTimeoutMs > 0;
+  const common = { maxRetries: maxRetries || 1, attemptTimeoutMs, backoff: BACKOFF };
+  const listed = <T>(field: Field, read: (field: Field, text: string) => T): readonly T[] =>
+    field.isAbsent ? [] : field.string().split(",").map((text) => read(field, text.trim()));
+  const statuses = listed(http, rangeOf);
+  const codes = listed(grpc, codeOf);
   return {
-    statuses: http.isAbsent
-      ? []
-      : http.string().split(",").map((text) => rangeOf(http, text.trim())),
-    grpc: grpc.isAbsent ? [] : grpc.string().split(",").map((text) => codeOf(grpc, text.trim())),
-    maxRetries: limitOf(limit),
-    attemptTimeoutMs: timeout.isAbsent ? 0 : wireDuration(timeout, 0),
-    backoff: BACKOFF,
+    // Without conditions nothing is tried again, but Linkerd's message is there all the same.
+    retry: shared || !http.isAbsent ? { ...common, statuses } : null,
+    grpcRetry: shared || !grpc.isAbsent ? { ...common, statuses: [], grpc: codes } : null,
+    limits: limitsOf(annotations),
   };
 }
 
 /** `5xx`, `gateway-error`, `NNN` or `NNN-MMM`. */
-function rangeOf(field: Field, text: string): StatusRange {
+function rangeOf(field: Field, written: string): StatusRange {
+  const text = written.toLowerCase();
   if (text === "5xx") return { min: 500, max: 599 };
   if (text === "gateway-error") return { min: 502, max: 504 };
   const m = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(text);
@@ -54,7 +56,7 @@ function rangeOf(field: Field, text: string): StatusRange {
   return { min, max };
 }
 
-/** Those that the API has a place for. They count on a gRPC route; a Service has none of its own. */
+/** Those that the API has a place for. They count on a gRPC route. */
 const CODES = [
   "cancelled",
   "deadline-exceeded",
@@ -64,22 +66,26 @@ const CODES = [
 ] as const;
 
 function codeOf(field: Field, text: string): GrpcCode {
-  return CODES.find((code) => code === text) ??
+  return CODES.find((code) => code === text.toLowerCase()) ??
     field.fail(`holds ${JSON.stringify(text.slice(0, 40))}: write one of ${CODES.join(", ")}`);
 }
 
-/** 1 unless set; 0 is as if unset. */
+/** 0: not set. */
 function limitOf(field: Field): number {
-  if (field.isAbsent) return 1;
+  if (field.isAbsent) return 0;
   const text = field.string();
   if (!/^\d{1,6}$/.test(text)) field.fail(`is ${JSON.stringify(text)}, not a number of retries`);
-  return Math.min(MAX_RETRIES, Number(text) || 1);
+  return Math.min(MAX_RETRIES, Number(text));
 }
 
-/** The shorter of request and response: a route knows one time-out. Idle streams are not ended. */
-function timeoutOf(annotations: Field): number {
-  const set = ["request", "response"]
-    .map((name) => wireDuration(annotations.at(`timeout.linkerd.io/${name}`), 0))
-    .filter((ms) => ms > 0);
-  return set.length === 0 ? 0 : Math.min(...set);
+function limitsOf(annotations: Field): RouteLimits | null {
+  const [request, response, idle] = ["request", "response", "idle"].map((name) =>
+    annotations.at(`timeout.linkerd.io/${name}`)
+  ) as [Field, Field, Field];
+  if ([request, response, idle].every((f) => f.isAbsent)) return null;
+  return {
+    requestMs: wireDuration(request, 0),
+    responseMs: wireDuration(response, 0),
+    idleMs: wireDuration(idle, 0),
+  };
 }

@@ -53,6 +53,7 @@ function ofService(
   const appProtocol = service?.ports.find((p) => p.port === port)?.appProtocol ?? "";
   const protocol = protocolOf(mesh, reads, service, port, appProtocol);
   const filters = mesh.filters.refs({ kind: "Service", namespace, name }, null);
+  const limits = service?.traffic.limits ?? null;
   return {
     kind: "policy",
     h2c: appProtocol === "kubernetes.io/h2c",
@@ -66,7 +67,8 @@ function ofService(
         responseClasses: [],
         labels: {},
         retry: service?.traffic.retry ?? null,
-        timeoutMs: service?.traffic.timeoutMs ?? 0,
+        timeoutMs: 0,
+        ...(limits === null ? {} : { limits }),
         filters,
       }],
       accrual: protocol === "opaque" ? null : service?.accrual ?? null,
