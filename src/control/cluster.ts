@@ -11,6 +11,8 @@ import {
 } from "./kinds/authorization.ts";
 import { type EgressNetworkRow, egressNetworkRow } from "./kinds/egress-network.ts";
 import { type EndpointSliceRow, endpointSliceRow } from "./kinds/endpoint-slice.ts";
+import { type GrpcRouteRow, grpcRouteRow } from "./kinds/grpc-route.ts";
+import { type HttpRouteRow, httpRouteRow } from "./kinds/http-route.ts";
 import { type NamespaceRow, namespaceRow } from "./kinds/namespace.ts";
 import { podGroups, type PodRow, podRow } from "./kinds/pod.ts";
 import { type RateLimitRow, rateLimitRow } from "./kinds/rate-limit.ts";
@@ -23,6 +25,7 @@ import { type ServiceProfileRow, serviceProfileRow } from "./kinds/service-profi
 import { type ServiceRow, serviceRow } from "./kinds/service.ts";
 import { type WasmFilterRow, wasmFilterRow } from "./kinds/wasm-filter.ts";
 import type { Key, Resource } from "./resource.ts";
+import { routeTable } from "./route-table.ts";
 import { Table } from "./table.ts";
 
 /** Namespaces in which something changed. A change of a Namespace object counts as one in it. */
@@ -46,6 +49,11 @@ export class Cluster {
   readonly networks: Table<Resource, NetworkRow>;
   readonly rateLimits: Table<Resource, RateLimitRow>;
   readonly egressNetworks: Table<Resource, EgressNetworkRow>;
+  /** `policy.linkerd.io`. */
+  readonly httpRoutes: Table<Resource, HttpRouteRow>;
+  /** `gateway.networking.k8s.io`. */
+  readonly gatewayHttpRoutes: Table<Resource, HttpRouteRow>;
+  readonly grpcRoutes: Table<Resource, GrpcRouteRow>;
   readonly filters: Table<Resource, WasmFilterRow>;
 
   readonly #byKind: ReadonlyMap<string, AnyTable>;
@@ -80,6 +88,10 @@ export class Cluster {
       (l) => [`server ${l.namespace}/${l.server}`],
     );
     this.egressNetworks = new Table(egressNetworkRow, changed);
+    const touch = (namespace: string) => this.touch(namespace);
+    this.httpRoutes = routeTable(httpRouteRow, touch);
+    this.gatewayHttpRoutes = routeTable(httpRouteRow, touch);
+    this.grpcRoutes = routeTable(grpcRouteRow, touch);
     this.filters = new Table(
       wasmFilterRow,
       changed,
@@ -98,6 +110,9 @@ export class Cluster {
       ["policy.linkerd.io/NetworkAuthentication", this.networks],
       ["policy.linkerd.io/HTTPLocalRateLimitPolicy", this.rateLimits],
       ["policy.linkerd.io/EgressNetwork", this.egressNetworks],
+      ["policy.linkerd.io/HTTPRoute", this.httpRoutes],
+      ["gateway.networking.k8s.io/HTTPRoute", this.gatewayHttpRoutes],
+      ["gateway.networking.k8s.io/GRPCRoute", this.grpcRoutes],
       ["tulle.dev/WasmFilter", this.filters],
     ]);
   }
