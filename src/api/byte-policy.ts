@@ -2,19 +2,13 @@
 // are chosen by the name that the client asks for. Read from outbound.proto.
 
 import type { ClientPolicy, Origin } from "../model/profile.ts";
-import type { Route } from "../model/route.ts";
+import type { FailAction } from "../model/route-action.ts";
+import type { RequestMatch, Route } from "../model/route.ts";
 import type { SniMatch } from "../model/sni.ts";
 import type { OpaqueRoute, TlsRoute } from "./gen/outbound_pb.ts";
 import type { SniMatch as SniMatchWire } from "./gen/tls_route_pb.ts";
 import { originFromWire } from "./origin.ts";
-import {
-  type Leads,
-  leadsFromWire,
-  NOWHERE,
-  onlyTarget,
-  splitOf,
-  TO_NOWHERE,
-} from "./policy-backends.ts";
+import { type Leads, leadsFromWire, NOWHERE, onlyTarget, splitOf } from "./policy-backends.ts";
 import { shown, WireError } from "./wire-error.ts";
 
 /** Routes of one policy. */
@@ -22,9 +16,9 @@ const MAX_ROUTES = 256;
 const MAX_SNIS = 64;
 
 interface ByteRoute {
-  readonly at: string;
   readonly leads: Leads;
   readonly origin: Origin;
+  readonly refuses: Route["refuses"];
 }
 
 /** The policy of opaque bytes: they take the first route, since they say nothing that chooses one. */
@@ -36,9 +30,22 @@ export function opaquePolicy(
   const read = routes.map((route, i) => routeFromWire(route, origin, `${field}[${i}]`));
   const [first] = read;
   const only = onlyTarget(read.slice(0, 1));
-  const split = first === undefined || only !== null ? [] : [routeOf(first, true)];
+  const taken = first === undefined || (only !== null && first.refuses === undefined)
+    ? []
+    : [routeOf(first, only === null)];
   const target = only ?? parameters(read);
-  return { origin, protocol: "opaque", routes: split, ...target, accrual: null };
+  return { origin, protocol: "opaque", routes: taken, ...target, accrual: null };
+}
+
+/** The route of bytes that are no requests, under a policy whose requests have routes of their own. */
+export function bytesRoute(
+  origin: Origin,
+  routes: readonly OpaqueRoute[],
+  field: string,
+): Route | null {
+  const [first] = routes;
+  // Where they lead is where requests do.
+  return first === undefined ? null : routeOf(routeFromWire(first, origin, `${field}[0]`), false);
 }
 
 /** The policy of TLS: a connection for a name that no route has is refused. */
@@ -56,7 +63,12 @@ export function tlsPolicy(
   return {
     origin,
     protocol: "tls",
-    routes: read.map(({ snis, ...route }) => ({ ...routeOf(route, only === null), snis })),
+    routes: read.map(({ snis, ...route }) => ({
+      ...routeOf(route, only === null),
+      // A request names no host in a ClientHello: it is for routes that ask for none.
+      ...(snis.length === 0 ? {} : { match: NEVER }),
+      snis,
+    })),
     ...(only ?? parameters(read)),
     accrual: null,
   };
@@ -68,7 +80,18 @@ function parameters(routes: readonly ByteRoute[]) {
     NOWHERE;
 }
 
-function routeOf({ origin, leads, at }: ByteRoute, isSplit: boolean): Route {
+const NEVER: RequestMatch = { kind: "any", of: [] };
+
+/** What a request gets that is sent to a route which refuses bytes. */
+const REFUSE: FailAction = {
+  kind: "fail",
+  status: 403,
+  grpcStatus: null,
+  message: "traffic not allowed",
+  ratio: 1,
+};
+
+function routeOf({ origin, leads, refuses }: ByteRoute, isSplit: boolean): Route {
   return {
     name: origin.name,
     match: { kind: "all", of: [] },
@@ -78,7 +101,8 @@ function routeOf({ origin, leads, at }: ByteRoute, isSplit: boolean): Route {
     timeoutMs: 0,
     filters: [],
     origin,
-    ...(isSplit ? { split: splitOf(leads, `${at}.rules[0].backends`) } : {}),
+    ...(refuses === undefined ? {} : { refuses, actions: [REFUSE] }),
+    ...(isSplit ? { split: splitOf(leads) } : {}),
   };
 }
 
@@ -89,10 +113,15 @@ function routeFromWire(route: OpaqueRoute | TlsRoute, policy: Origin, at: string
   if (rule === undefined || more.length > 0) {
     throw new WireError(`${at}.rules`, `has ${route.rules.length} entries, not one`);
   }
-  // Each filter that there is closes it, also one of a backend.
-  if (rule.filters.length > 0) return { at, origin, leads: TO_NOWHERE };
   const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
-  return { at, origin, leads: builtIn.length > 0 ? TO_NOWHERE : leads };
+  // Each filter that there is closes it, also one of a backend.
+  const [closing] = [...rule.filters, ...builtIn];
+  const refuses = closing === undefined
+    ? undefined
+    : closing.kind.case === "invalid"
+    ? "invalid"
+    : "forbidden";
+  return { origin, leads, refuses };
 }
 
 function snisFromWire(wire: readonly SniMatchWire[], field: string): SniMatch[] {

@@ -4,8 +4,9 @@
 import { create } from "@bufbuild/protobuf";
 import type { ClientPolicy, Origin } from "../model/profile.ts";
 import type { Route, RouteLimits } from "../model/route.ts";
-import { opaquePolicy, tlsPolicy } from "./byte-policy.ts";
+import { bytesRoute, opaquePolicy, tlsPolicy } from "./byte-policy.ts";
 import { durationToWire } from "./duration.ts";
+import { egressGrpcRoute, egressHttpFilters, egressOpaqueRoute } from "./egress-routes.ts";
 import { filtersToWire } from "./filter-ref.ts";
 import {
   type GrpcRoute,
@@ -45,17 +46,32 @@ export function clientPolicyToWire(
   h2c = false,
 ): OutboundPolicy {
   const http = {
-    routes: policy.attached?.kind === "http"
-      ? httpRoutesToWire(policy.attached.routes, policy)
-      : policy.routes.map((r) => httpRouteToWire(r, policy)),
+    routes: [
+      ...(policy.attached?.kind === "http" ? httpRoutesToWire(policy.attached.routes, policy) : []),
+      ...(policy.attached?.kind === "http" && policy.egress === undefined
+        ? []
+        : policy.routes.map((r) => httpRouteToWire(r, policy))),
+    ],
     failureAccrual: accrualToWire(policy.accrual),
   };
-  const opaque = { routes: [opaqueRouteToWire(policy)] };
+  const backend = backendToWire(policy);
+  const opaque = {
+    routes: [
+      policy.egress === undefined || backend === null
+        ? opaqueRouteToWire(policy)
+        : egressOpaqueRoute(policy.egress, backend),
+    ],
+  };
   const kind = policy.protocol !== "opaque" && policy.attached?.kind === "grpc"
     ? {
       case: "grpc" as const,
       value: {
-        routes: grpcRoutesToWire(policy.attached.routes, policy),
+        routes: [
+          ...grpcRoutesToWire(policy.attached.routes, policy),
+          ...(policy.egress === undefined || backend === null
+            ? []
+            : [egressGrpcRoute(policy.egress, policy, backend)]),
+        ],
         failureAccrual: accrualToWire(policy.accrual),
       },
     }
@@ -86,6 +102,7 @@ function httpRouteToWire(route: Route, policy: ClientPolicy): HttpRoute {
       }),
       ...timeoutsToWire(route),
       allowL5dRequestHeaders: route.takesRequestHeaders === true,
+      filters: egressHttpFilters(policy.egress),
       ...(route.retry === null ? {} : { retry: retryToWire(route.retry) }),
       filterChain: filtersToWire(route.filters),
     })],
@@ -126,8 +143,10 @@ export function clientPolicyFromWire(wire: OutboundPolicy): ClientPolicy {
       required(opaque, "protocol.detect.opaque");
       required(http2, "protocol.detect.http2");
       const { routes } = required(http1, "protocol.detect.http1");
+      const bytes = bytesRoute(origin, opaque?.routes ?? [], "protocol.detect.opaque.routes");
       return {
         ...httpPolicy(origin, "detect", httpRules(routes, "protocol.detect.http1.routes")),
+        ...(bytes === null ? {} : { bytes }),
         accrual: accrualFromWire(http1?.failureAccrual, "protocol.detect.http1.failure_accrual"),
       };
     }
@@ -181,11 +200,11 @@ function httpPolicy(
   const only = onlyTarget(rules);
   const routes = routesOf(
     rules,
-    ({ leads, limits, at, isGrpc, takesRequestHeaders }) => ({
+    ({ leads, limits, isGrpc, takesRequestHeaders }) => ({
       ...(takesRequestHeaders ? { takesRequestHeaders } : {}),
       ...(limits === null ? {} : { limits }),
       ...(isGrpc === true ? { isGrpc } : {}),
-      ...(only === null ? { split: splitOf(leads, `${at}.backends`) } : {}),
+      ...(only === null ? { split: splitOf(leads) } : {}),
     }),
   );
   // With splits, the first one's parameters are those of every balancer.

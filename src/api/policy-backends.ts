@@ -1,6 +1,7 @@
 // Where the rules of an outbound policy lead: their distributions over backends, read from outbound.proto.
 
 import type { Duration } from "@bufbuild/protobuf/wkt";
+import { formatSocketAddr } from "../core/addr.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { ClientPolicy } from "../model/profile.ts";
 import type { RouteSplit } from "../model/route.ts";
@@ -40,21 +41,26 @@ export function onlyTarget(rules: readonly { readonly leads: Leads }[]): Target 
   return rest.every((t) => leadText(t) === same) ? first : null;
 }
 
-/** What is the same for targets that are the same, whatever they are called. */
-function leadText({ backend: _, ...target }: Target): string {
-  return JSON.stringify(target);
+/** What is the same for targets that are the same, whatever they are called and weigh. */
+function leadText({ backend: _, forward, ...target }: Target): string {
+  return JSON.stringify({
+    ...target,
+    forward: forward === null ? null : { ...forward, weight: 0 },
+  });
 }
 
 /** A part that leads nowhere fails its share of the requests, as a backend without endpoints does. */
-export function splitOf({ pick, to }: Leads, field: string): RouteSplit {
+export function splitOf({ pick, to }: Leads): RouteSplit {
   return {
     pick,
     backends: to.map(({ target, weight }) => {
-      if (target.forward !== null) {
-        throw new WireError(field, "has a backend that forwards beside others: not supported");
-      }
-      const { backend: origin } = target;
-      return { authority: target.destination, weight, ...(origin === undefined ? {} : { origin }) };
+      const { backend: origin, forward } = target;
+      return {
+        authority: forward === null ? target.destination : formatSocketAddr(forward.addr),
+        weight,
+        ...(forward === null ? {} : { forward }),
+        ...(origin === undefined ? {} : { origin }),
+      };
     }),
   };
 }

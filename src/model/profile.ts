@@ -40,6 +40,11 @@ export interface ClientPolicy {
   readonly routes: readonly Route[];
   /** In a control plane: routes of objects, in the place of `routes`; a proxy reads both as `routes`. */
   readonly attached?: AttachedRoutes;
+  /** In a control plane: it leaves the mesh, and this holds for what no attached route names: `routes`
+   * then come after those. Absent: it stays inside. */
+  readonly egress?: "Allow" | "Deny";
+  /** In a proxy: the route of bytes that are no requests, where requests have others. */
+  readonly bytes?: Route;
   /** `Destination/Get` path of the balancer, or empty when there is none. */
   readonly destination: string;
   /** The one address to forward to, where there is no balancer. With neither, requests fail. */

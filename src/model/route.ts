@@ -2,6 +2,7 @@
 // Both the ServiceProfile's conditions and the policy's HTTPRoute matches end as `RequestMatch`.
 
 import type { FilterRef } from "../core/filter.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { Origin } from "./profile.ts";
 import type { RouteAction } from "./route-action.ts";
 import type { SniMatch } from "./sni.ts";
@@ -62,6 +63,8 @@ export interface Route {
   readonly split?: RouteSplit;
   /** Of TLS that passes through: for clients that ask for such a name; absent: not of TLS. */
   readonly snis?: readonly SniMatch[];
+  /** Of bytes: why connections that take it are refused; absent: they are not. */
+  readonly refuses?: "forbidden" | "invalid";
   /** In order of execution. */
   readonly filters: readonly FilterRef[];
   /** The resource that it is a rule of, for metrics; absent: a default of this name. */
@@ -86,7 +89,7 @@ export interface RouteLimits {
 export interface RouteSplit {
   /** By weight, or the first; in both cases of those that have an endpoint. */
   readonly pick: "random" | "first";
-  /** `authority` is a `Destination/Get` path; empty: requests that it gets fail. */
+  /** `authority` is a `Destination/Get` path, or names `forward`; empty: requests that it gets fail. */
   readonly backends: readonly SplitBackend[];
 }
 
@@ -94,6 +97,8 @@ export interface RouteSplit {
 export interface SplitBackend {
   readonly authority: string;
   readonly weight: number;
+  /** The one address behind it; absent: they come from the path. */
+  readonly forward?: Endpoint;
   /** What leads there, for metrics; absent: a default. */
   readonly origin?: Origin;
 }

@@ -5,6 +5,7 @@ import { clientPolicyFromWire } from "../../src/api/client-policy.ts";
 import { MetadataSchema } from "../../src/api/gen/meta_pb.ts";
 import { OutboundPolicySchema, ProxyProtocolSchema } from "../../src/api/gen/outbound_pb.ts";
 import type { WireError } from "../../src/api/wire-error.ts";
+import { matches } from "../../src/model/route.ts";
 
 const resource = (kind: string, name: string) => ({
   kind: {
@@ -122,15 +123,32 @@ test("routes of TLS are chosen by name", () => {
 });
 
 test("a filter on a route of bytes closes it", () => {
-  const policy = read({
+  const rule = (kind: "forbidden" | "invalid") => ({
+    ...first("a:1"),
+    filters: [{ kind: { case: kind, value: {} } }],
+  });
+  for (const kind of ["forbidden", "invalid"] as const) {
+    const tls = read({ case: "tls", value: { routes: [{ rules: [rule(kind)] }] } });
+    const opaque = read({ case: "opaque", value: { routes: [{ rules: [rule(kind)] }] } });
+    for (const { routes } of [tls, opaque]) {
+      assert.equal(routes.map((r) => r.refuses), [kind]);
+      assert.equal(routes[0]?.actions?.map((a) => a.kind), ["fail"], "requests are refused too");
+    }
+  }
+});
+
+test("a request is for no route of TLS that asks for a name", () => {
+  const { routes } = read({
     case: "tls",
     value: {
-      routes: [{
-        rules: [{ ...first("a:1"), filters: [{ kind: { case: "forbidden", value: {} } }] }],
-      }],
+      routes: [
+        { snis: [{ match: { case: "exact", value: "a.b" } }], rules: [first("a:1")] },
+        { rules: [first("b:1")] },
+      ],
     },
   });
-  assert.is(policy.destination, "");
+  const view = { method: "GET", path: "/", header: () => null };
+  assert.equal(routes.map((r) => matches(r.match, view)), [false, true]);
 });
 
 test("what cannot be carried out is refused with its place", () => {

@@ -221,7 +221,6 @@ test("a client policy comes back from the wire as it was", () => {
       routes: [{ ...POLICY.routes[0]!, limits: { requestMs: 250, responseMs: 0, idleMs: 9000 } }],
     },
     { ...POLICY, protocol: "opaque", routes: [], accrual: null },
-    { ...POLICY, protocol: "opaque", routes: [], accrual: null, destination: "", defaultRttMs: 30 },
     {
       ...POLICY,
       origin: defaultOrigin("egress-fallback"),
@@ -239,11 +238,20 @@ test("a client policy comes back from the wire as it was", () => {
   for (const policy of all) {
     // The backend is called as the policy is.
     const named = policy.origin.kind !== "default" && policy.destination !== "";
-    assert.equal(
-      clientPolicyFromWire(outbound(policy)),
-      named ? { ...policy, backend: policy.origin } : policy,
-    );
+    const { bytes, ...read } = clientPolicyFromWire(outbound(policy));
+    assert.equal(read, named ? { ...policy, backend: policy.origin } : policy);
+    assert.is(bytes?.name, policy.protocol === "detect" ? "opaq" : undefined);
   }
+});
+
+test("a client policy that leads nowhere refuses bytes", () => {
+  const nowhere: ClientPolicy = {
+    ...{ ...POLICY, protocol: "opaque", routes: [], accrual: null, destination: "" },
+    origin: defaultOrigin("undefined-port"),
+  };
+  const { destination, forward, routes } = clientPolicyFromWire(outbound(nowhere));
+  assert.equal([destination, forward], ["", null]);
+  assert.equal(routes.map((r) => [r.name, r.refuses]), [["undefined-port", "forbidden"]]);
 });
 
 test("a client policy carries what proxies of the reference require", () => {

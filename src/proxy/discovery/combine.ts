@@ -21,7 +21,8 @@ export type LookedUpTarget = Extract<ResolvedTarget, { kind: "addr" | "name" }>;
 /** Where endpoints come from: one path; several, whose endpoints are told apart; or nowhere else. */
 export type EndpointSource =
   | { readonly path: string }
-  | { readonly backends: readonly string[] }
+  /** `forwards` are backends whose one address is known. */
+  | { readonly backends: readonly string[]; readonly forwards: readonly Endpoint[] }
   | { readonly set: EndpointSet };
 
 /** What to do with a target's traffic. */
@@ -47,6 +48,8 @@ export interface TargetPlan {
   readonly backend: Origin;
   readonly hash: HashKey | null;
   readonly canonical: string | null;
+  /** As in the snapshot. */
+  readonly bytes: Route | null;
 }
 
 /** Linkerd's, for targets whose policy says nothing. */
@@ -82,6 +85,7 @@ export function combine(
     canonical: winning === null || winning.fullyQualifiedName === ""
       ? null
       : `${winning.fullyQualifiedName}:${portOf(target)}`,
+    bytes: winning === null ? policy?.bytes ?? null : null,
   };
 }
 
@@ -133,8 +137,15 @@ function splitOf({ overrides }: Profile): RouteSplit | null {
 /** All destinations that the routes' splits name; null: there is no split. */
 function splitLeads(routes: readonly Route[]): Pick<TargetPlan, "endpoints" | "why"> | null {
   if (!routes.some((r) => r.split !== undefined)) return null;
-  const all = routes.flatMap((r) => r.split?.backends ?? []).map((b) => b.authority);
-  return { endpoints: { backends: [...new Set(all)].filter((a) => a !== "").sort() }, why: "" };
+  const all = routes.flatMap((r) => r.split?.backends ?? []);
+  const forwards = new Map<string, Endpoint>();
+  const paths = new Set<string>();
+  for (const { authority, forward } of all) {
+    if (forward !== undefined) forwards.set(authority, { ...forward, backend: authority });
+    else if (authority !== "") paths.add(authority);
+  }
+  const backends = [...paths].sort();
+  return { endpoints: { backends, forwards: [...forwards.values()] }, why: "" };
 }
 
 /**

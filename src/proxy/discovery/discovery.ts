@@ -38,6 +38,9 @@ export interface OutboundSnapshot {
   readonly tls?: boolean;
   /** The endpoints speak HTTP/2, also to what a client says in HTTP/1. */
   readonly http2Only?: boolean;
+  /** Of bytes that are no requests, where those have routes of their own; null or absent: the last of
+   * `routes`. */
+  readonly bytes?: Route | null;
   /** In order of precedence; the first that matches is taken. */
   readonly routes: readonly RouteSnapshot[];
   readonly budget: RetryBudget;

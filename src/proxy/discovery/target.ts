@@ -57,6 +57,7 @@ export class OutboundTarget {
   #union: { readonly parts: readonly (EndpointSet | null)[]; readonly set: EndpointSet } | null =
     null;
   readonly #parts = new Map<string, BackendPart>();
+  #forwards = NO_ENDPOINTS;
   #closed = false;
 
   constructor(target: LookedUpTarget, ctx: TargetContext, lease: Lease) {
@@ -199,6 +200,7 @@ export class OutboundTarget {
       backend: plan.backend,
       hash: plan.hash,
       canonical: plan.canonical,
+      bytes: plan.bytes,
     }, why);
   }
 
@@ -215,15 +217,28 @@ export class OutboundTarget {
     const plan = this.#plan;
     if (plan === null || !("backends" in plan.endpoints)) return this.#uses[0]?.set ?? null;
     if (this.#uses.some((u) => u.set === null && u.why === "")) return null;
+    const forwards = this.#forwardsOf(plan.endpoints.forwards);
     const parts = this.#uses.map((u) => u.set === null ? null : this.#ofBackend(u.path, u.set));
+    if (forwards.endpoints.length > 0) parts.push(forwards);
     const before = this.#union;
-    if (before !== null && parts.every((p, i) => p === before.parts[i])) return before.set;
+    if (
+      before !== null && before.parts.length === parts.length &&
+      parts.every((p, i) => p === before.parts[i])
+    ) return before.set;
     const known = parts.filter((p) => p !== null);
     const set: EndpointSet | null = known.length === 0
       ? null
       : { exists: known.some((p) => p.exists), endpoints: known.flatMap((p) => p.endpoints) };
     if (set !== null) this.#union = { parts, set };
     return set;
+  }
+
+  /** Backends whose addresses are known; the same object as long as they are the same. */
+  #forwardsOf(endpoints: readonly Endpoint[]): EndpointSet {
+    if (JSON.stringify(this.#forwards.endpoints) !== JSON.stringify(endpoints)) {
+      this.#forwards = { exists: true, endpoints };
+    }
+    return this.#forwards;
   }
 
   /** A set whose endpoints say where they belong; the same object as long as the set is the same. */

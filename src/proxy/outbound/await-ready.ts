@@ -7,6 +7,7 @@ import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts"
 import { createTimer } from "../../core/timers.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
 import { NOTHING_MORE } from "../http/sinks.ts";
+import { refusalOf } from "./byte-route.ts";
 import type { Target, Waiting } from "./target.ts";
 
 const MAX_WAITING_BODY_BYTES = 256 * 1024;
@@ -23,6 +24,13 @@ export function awaitReady(target: Target, o: AwaitOptions, inner: HttpService):
     if (target.endpoints.length > 0) return inner(x, reply);
     const why = target.unready();
     if (why === null) return inner(x, reply);
+    const refusal = x.request.isConnect && target.snapshot !== null
+      ? refusalOf(target.snapshot, x.conn.serverName)
+      : null;
+    if (refusal !== null) {
+      reply.fail(refusal);
+      return NOTHING_MORE;
+    }
     if (why.kind === "no-service" || target.failfast) {
       reply.fail(why);
       return NOTHING_MORE;

@@ -5,7 +5,7 @@ import { formatLabels, type Labels } from "../../core/sheet.ts";
 import type { OutboundSnapshot } from "../discovery/discovery.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { namedDefault, resourceLabels, routeLabels } from "../metrics/origins.ts";
-import { byteRoute } from "./byte-route.ts";
+import { routeOfBytes } from "./byte-route.ts";
 import { DetectSeries } from "../tcp/detect-metrics.ts";
 import { TcpRouteSeries } from "../tcp/route-metrics.ts";
 
@@ -44,7 +44,7 @@ export class TargetConnections {
     snapshot: OutboundSnapshot | null,
     serverName: string | null | undefined,
   ): TcpRouteSeries {
-    const route = byteRoute(snapshot?.routes ?? [], serverName)?.route;
+    const route = snapshot === null ? undefined : routeOfBytes(snapshot, serverName);
     return new TcpRouteSeries(this.#metrics, serverName === undefined ? "tcp" : "tls", {
       ...this.parent(snapshot),
       ...routeLabels(route?.origin ?? namedDefault(route?.name ?? "default")),

@@ -9,7 +9,7 @@ import { NOTHING_MORE } from "../http/sinks.ts";
 import { BodyBuffer } from "../http/body-buffer.ts";
 import { queued } from "./balance.ts";
 import { type EndpointState, prefaceFor } from "./endpoint.ts";
-import { byteRoute } from "./byte-route.ts";
+import { byteRoute, refusalOf } from "./byte-route.ts";
 import { pickLeastLoaded } from "./least-load.ts";
 import type { Target } from "./target.ts";
 
@@ -19,6 +19,12 @@ const MAX_EARLY_BYTES = 256 * 1024;
 export function tunnel(target: Target, random: () => number): HttpService {
   const { driver } = target.reach;
   return (x, reply) => {
+    const { snapshot } = target;
+    const refusal = snapshot === null ? null : refusalOf(snapshot, x.conn.serverName);
+    if (refusal !== null) {
+      reply.fail(refusal);
+      return NOTHING_MORE;
+    }
     const route = byteRoute(target.routes, x.conn.serverName);
     if (route === undefined) {
       const { serverName } = x.conn;

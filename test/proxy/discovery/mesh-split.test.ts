@@ -116,6 +116,69 @@ test("rules of a policy lead to backends of their own", async () => {
   await s.done();
 });
 
+test("a rule may lead to a Service where the rest goes to the address that was asked for", async () => {
+  const s = setUp();
+  const addr = { ip: "192.0.2.7", port: 80 };
+  const watched = s.mesh.outbound({ original: addr });
+  await settle();
+  const origin = {
+    group: "policy.linkerd.io",
+    kind: "EgressNetwork",
+    namespace: "shop",
+    name: "internet",
+    port: 80,
+  };
+  const gateway = "gateway.shop.svc.cluster.local:80";
+  const send = (weight: number) =>
+    s.control.outbound.at("192.0.2.7:80").send(wirePolicy({
+      origin,
+      egress: "Deny",
+      destination: "",
+      forward: { ...endpoint("192.0.2.7", 80), weight },
+      routes: [route("http-egress-deny")],
+      attached: {
+        kind: "http",
+        routes: [{
+          origin: { ...origin, group: "gateway.networking.k8s.io", kind: "HTTPRoute", name: "api" },
+          hosts: ["api.example.com"],
+          rules: [{
+            matches: [],
+            filters: [],
+            backends: [{
+              weight: 1,
+              origin: { ...origin, group: "core", kind: "Service", name: "gateway" },
+              to: { kind: "balancer", destination: gateway, hash: null },
+              filters: [],
+            }],
+            retry: null,
+            limits: null,
+          }],
+          chain: [],
+        }],
+      },
+    }));
+  send(1);
+  await settle();
+  s.control.get.at(gateway).send(addUpdate([endpoint("10.0.0.8")], {}));
+  await settle();
+  const backends = () => watched.value?.endpoints?.endpoints.map((e) => [e.addr.ip, e.backend]);
+  const both = [["10.0.0.8", gateway], ["192.0.2.7", "192.0.2.7:80"]];
+  assert.equal(backends(), both);
+  assert.equal(
+    watched.value?.routes.map((r) => r.route.split?.backends.map((b) => b.authority)),
+    [[gateway], ["192.0.2.7:80"]],
+  );
+  assert.is(watched.value?.bytes?.refuses, "forbidden");
+  const [, before] = watched.value?.endpoints?.endpoints ?? [];
+  s.control.get.at(gateway).send(addUpdate([endpoint("10.0.0.9")], {}));
+  await settle();
+  assert.is(watched.value?.endpoints?.endpoints[2], before, "what did not change is the same");
+  send(2);
+  await settle();
+  assert.equal(ips(watched), ["10.0.0.8", "10.0.0.9", "192.0.2.7"]);
+  await s.done();
+});
+
 /** Two rules: 90 to 10 over v1 and v2 for `/`, all of `/beta` to v3; v4 has weight 0. */
 function splitPolicy() {
   const wire = wirePolicy({

@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { NO_FILTERS } from "../../../src/core/filter.ts";
 import { SILENT } from "../../../src/core/log.ts";
+import type { Route } from "../../../src/model/route.ts";
 import type { SniMatch } from "../../../src/model/sni.ts";
 import type { OutboundSnapshot } from "../../../src/proxy/discovery/discovery.ts";
 import { exposition } from "../../../src/proxy/exposition.ts";
@@ -171,6 +172,73 @@ function tlsErrors(): string {
   f.driver.feed(f.connect(), clientHello("elsewhere.test"));
   return f.shown("outbound_tls_route_close_total").join();
 }
+
+const FORBIDDEN = { name: "tcp-egress-deny", refuses: "forbidden" as const };
+
+test("bytes whose route refuses them are reset at once, and counted", async () => {
+  const shut = { route: route(FORBIDDEN), chain: NO_FILTERS };
+  const nothing = snapshot({ exists: false, endpoints: [] }, [shut]);
+  const waits = { exists: true, endpoints: [] };
+  for (
+    const value of [
+      { ...opaque([A]), routes: [shut] },
+      // Nobody waits for what would not be used.
+      { ...nothing, opaque: true },
+      { ...nothing, opaque: true, endpoints: waits, exists: true },
+    ]
+  ) {
+    const f = redirected(value);
+    const client = f.connect();
+    await turn();
+    assert.is(client.closed, "reset");
+    assert.is(f.driver.connects.length, 0);
+    const [closed] = f.shown("outbound_tcp_route_close_total");
+    assert.match(closed ?? "", /route_name="tcp-egress-deny"[^}]*error="forbidden"\} 1/);
+  }
+  const invalid = redirected({
+    ...opaque([A]),
+    routes: [{ route: route({ refuses: "invalid" }), chain: NO_FILTERS }],
+  });
+  assert.is(invalid.connect().closed, "reset");
+  assert.match(
+    invalid.shown("outbound_tcp_route_close_total").join(),
+    /error="invalid_policy"\} 1/,
+  );
+});
+
+test("bytes have a route of their own beside those of requests", async () => {
+  const both = (bytes: Route) => redirected({ ...opaque([A]), opaque: false, bytes });
+  const f = both(route(FORBIDDEN));
+  const http = f.connect();
+  f.driver.feed(http, "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+  assert.is(f.driver.connects.length, 1, "requests go on");
+  const client = f.connect();
+  f.driver.feed(client, clientHello("db.example.com"));
+  await turn();
+  assert.is(client.closed, "reset");
+  assert.match(f.shown("outbound_tcp_route_close_total").join(), /error="forbidden"\} 1/);
+  // A client that is silent opens nothing either, and is not ended before it is known what it speaks.
+  const silent = f.connect();
+  f.driver.advance(100);
+  assert.equal([silent.closed, f.driver.connects.length], [null, 1]);
+  f.driver.advance(10_100);
+  assert.is(silent.closed, "reset");
+  assert.is(f.driver.connects.length, 1);
+});
+
+test("where every request fails, bytes are no way around", async () => {
+  const fail = { kind: "fail", status: 403, grpcStatus: null, message: "no", ratio: 1 } as const;
+  const f = redirected({
+    ...opaque([A]),
+    opaque: false,
+    routes: [{ route: route({ actions: [fail] }), chain: NO_FILTERS }],
+  });
+  const client = f.connect();
+  f.driver.feed(client, clientHello("db.example.com"));
+  await turn();
+  assert.is(client.closed, "reset");
+  assert.is(f.driver.connects.length, 0);
+});
 
 test("the longest suffix and the exact name win, in whatever order", () => {
   const routes = ([["example.com"], ["b.example.com"], []] as const).map(([name], i) => ({
