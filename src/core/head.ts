@@ -1,6 +1,7 @@
 // A message head: the received bytes and where things are in them. Offsets instead of strings; a
 // header becomes a string only when a route, filter or metric asks for it.
 
+import type { Field } from "./field.ts";
 import { internLatin1 } from "./intern.ts";
 
 /** Most header fields in one head; more are refused. */
@@ -63,6 +64,10 @@ export const FIELD_HOST = 2;
 export const FIELD_CONTENT_LENGTH = 3;
 /** Spoken between proxies only (`l5d-client-id`, `l5d-proxy-error`, …): replaced at the mesh's edge. */
 export const FIELD_MESH = 4;
+/** The bits of the above. */
+export const FIELD_MARK = 7;
+/** Beside the others: behind the line stands how HTTP/2 wrote it, for an encoder that does the same. */
+export const FIELD_PACKED = 8;
 
 /** Fields and edits: what requests and responses share. Lent by the codec unless `retain`ed. */
 export class Head {
@@ -74,8 +79,15 @@ export class Head {
   count = 0;
   /** Four numbers a field: name from, name to, value from, value to. */
   readonly spans = new Int32Array(MAX_FIELDS * 4);
-  /** `FIELD_*` of each field. */
+  /** `FIELD_*` of each field; `FIELD_PACKED` beside. */
   readonly marks = new Uint8Array(MAX_FIELDS);
+  /**
+   * Fields that are objects of the codec's tables, by index: their spans are those of `Field.line`. Null
+   * where the bytes are in `buf`. No array at all: a codec without tables.
+   */
+  known: (Field | null)[] | null = null;
+  /** Bytes of the lines of `known`, which are not in `length`. */
+  knownBytes = 0;
   /** HTTP major version as received: 1 or 2. Set once by a codec, for all heads of a connection. */
   major = 1;
   /** HTTP minor version: 0 or 1. 1 for HTTP/2. */
@@ -89,15 +101,19 @@ export class Head {
 
   /** Index of the first field called `name` from `start` on, or -1. Edits are not looked at. */
   find(name: HeaderName, start = 0): number {
-    const { buf, base, spans, count } = this;
+    const { spans, count, known } = this;
     const want = name.bytes;
     const length = want.length;
     for (let i = start; i < count; i++) {
-      const from = spans[i * 4] as number;
+      let from = spans[i * 4] as number;
       if ((spans[i * 4 + 1] as number) - from !== length) continue;
+      let { buf } = this;
+      const field = known === null ? null : known[i] as Field | null;
+      if (field !== null) buf = field.line;
+      else from += this.base;
       let k = 0;
       while (k < length) {
-        let c = buf[base + from + k] as number;
+        let c = buf[from + k] as number;
         if (c >= 0x41 && c <= 0x5a) c |= 0x20;
         if (c !== want[k]) break;
         k++;
@@ -109,6 +125,8 @@ export class Head {
 
   /** The value of field `i` as received, one code unit per byte, interned. */
   valueAt(i: number): string {
+    const field = this.known === null ? null : this.known[i] as Field | null;
+    if (field !== null) return field.value;
     return internLatin1(
       this.buf,
       this.base + (this.spans[i * 4 + 2] as number),
@@ -118,6 +136,8 @@ export class Head {
 
   /** The name of field `i`, lower case. */
   nameAt(i: number): string {
+    const field = this.known === null ? null : this.known[i] as Field | null;
+    if (field !== null) return field.name;
     return internLatin1(
       this.buf,
       this.base + (this.spans[i * 4] as number),
@@ -161,6 +181,42 @@ export class Head {
 
   remove(name: HeaderName): void {
     this.edits.push({ op: "remove", name, value: "" });
+  }
+
+  /** Notes a field of the codec's tables. */
+  addKnown(field: Field, mark: number): void {
+    const i = this.count++;
+    const k = i * 4;
+    this.spans[k] = 0;
+    this.spans[k + 1] = field.nameTo;
+    this.spans[k + 2] = field.valueFrom;
+    this.spans[k + 3] = field.valueTo;
+    this.marks[i] = mark;
+    (this.known ??= [])[i] = field;
+    this.knownBytes += field.line.length;
+  }
+
+  /** Notes a field whose bytes will be in `buf`; offsets from the head's start. */
+  addSpan(nameFrom: number, nameTo: number, from: number, to: number, mark: number): void {
+    this.replaceSpan(this.count++, nameFrom, nameTo, from, to, mark);
+  }
+
+  /** As `addSpan`, in the place of field `i`. */
+  replaceSpan(
+    i: number,
+    nameFrom: number,
+    nameTo: number,
+    from: number,
+    to: number,
+    mark: number,
+  ): void {
+    const k = i * 4;
+    this.spans[k] = nameFrom;
+    this.spans[k + 1] = nameTo;
+    this.spans[k + 2] = from;
+    this.spans[k + 3] = to;
+    this.marks[i] = mark;
+    if (this.known !== null) this.known[i] = null;
   }
 
   /** Copies the lent bytes, so that the head outlives the call. Idempotent until the next `lend`. */
@@ -209,6 +265,14 @@ export class RequestHead extends Head {
   /** The authority of an absolute-form or authority-form target, or the value of Host. Empty: none. */
   authorityFrom = 0;
   authorityTo = 0;
+  /** The codec's objects whose values method, target and authority are; null: they are bytes. */
+  methodField: Field | null = null;
+  pathField: Field | null = null;
+  authorityField: Field | null = null;
+  /** Where in the head stands how HTTP/2 wrote the path; 0: nowhere. */
+  packedPath = 0;
+  /** HTTP/2 wrote method or authority in the way that no hop may keep. */
+  neverIndex = false;
   isConnect = false;
   isHead = false;
   /** `Expect: 100-continue`. */
@@ -241,19 +305,21 @@ export class RequestHead extends Head {
   }
 
   get method(): string {
+    if (this.methodField !== null) return this.methodField.value;
     return internLatin1(this.buf, this.base, this.base + this.methodTo);
   }
 
   /** Path and query, as it will be sent on. */
   get path(): string {
     if (this.newPath !== null) return this.newPath;
+    if (this.pathField !== null) return this.pathField.value;
     const text = internLatin1(this.buf, this.base + this.pathFrom, this.base + this.targetTo);
     return text === "" ? "/" : text;
   }
 
   /** `host[:port]` as it will be sent on; empty when there is none. */
   get authority(): string {
-    return this.newAuthority ??
+    return this.newAuthority ?? this.authorityField?.value ??
       internLatin1(this.buf, this.base + this.authorityFrom, this.base + this.authorityTo);
   }
 }

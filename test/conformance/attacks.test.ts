@@ -11,7 +11,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseSamples } from "../../src/cli/demo-scrape.ts";
 import * as f from "../../src/proxy/http2/frames.ts";
-import { HpackEncoder } from "../../src/proxy/http2/hpack.ts";
+import { HpackEncoder } from "../../src/proxy/http2/hpack-encoder.ts";
 import { ask } from "../mesh/support/http.ts";
 import { eventually, sum } from "../mesh/support/waiting.ts";
 import { frame, GET, POST, u32 } from "../proxy/http2/raw-peer.ts";

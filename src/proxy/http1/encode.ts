@@ -1,10 +1,12 @@
 // HTTP/1 heads, written. Fields are copied as bytes from the head that was received; what belongs to
 // one hop is left out, and edits are applied here, so that every attempt starts from the same bytes.
 
+import type { Field } from "../../core/field.ts";
 import {
   FIELD_CONTENT_LENGTH,
   FIELD_HOP,
   FIELD_HOST,
+  FIELD_MARK,
   FIELD_MESH,
   type Head,
   type HeaderEdit,
@@ -12,20 +14,24 @@ import {
   type ResponseHead,
 } from "../../core/head.ts";
 import { writeLatin1 } from "../../core/intern.ts";
+import { reasonOf } from "../http/respond.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./codes.ts";
 import { upgradeField } from "./framing.ts";
 
 /** Room that an encoded head may need: what was received, plus all edits, plus what we add. */
 export function headRoom(head: Head): number {
-  let room = head.length + 256;
+  let room = head.length + head.knownBytes + 256;
   for (const edit of head.edits) room += edit.name.text.length + edit.value.length + 4;
   return room;
 }
 
 /** As `headRoom`, with a new path and authority. */
 export function requestRoom(head: RequestHead): number {
-  const authority = head.newAuthority?.length ?? head.authorityTo - head.authorityFrom;
-  return headRoom(head) + (head.newPath?.length ?? 0) + authority * 2;
+  const { methodField, pathField, authorityField } = head;
+  const authority = head.newAuthority?.length ?? authorityField?.line.length ??
+    head.authorityTo - head.authorityFrom;
+  const line = (methodField?.line.length ?? 0) + (pathField?.line.length ?? 0);
+  return headRoom(head) + line + (head.newPath?.length ?? 0) + authority * 2;
 }
 
 /**
@@ -35,12 +41,13 @@ export function requestRoom(head: RequestHead): number {
  */
 export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): number {
   const { buf: src, base } = head;
-  at = copy(src, base, base + head.methodTo, buf, at);
+  at = copyPart(head.methodField, src, base, base + head.methodTo, buf, at);
   buf[at++] = 32;
   if (head.absoluteForm && !head.isConnect) {
     at = writeAuthority(head, buf, writeLatin1("http://", buf, at));
   }
   if (head.newPath !== null) at = writeLatin1(head.newPath, buf, at);
+  else if (head.pathField !== null) at = copyPart(head.pathField, src, 0, 0, buf, at);
   else if (head.isConnect) at = copy(src, base + head.targetFrom, base + head.targetTo, buf, at);
   else {
     // absolute-form may have no path at all: "http://host?query"
@@ -69,7 +76,21 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
 
 function writeAuthority(head: RequestHead, buf: Uint8Array, at: number): number {
   if (head.newAuthority !== null) return writeLatin1(head.newAuthority, buf, at);
-  return copy(head.buf, head.base + head.authorityFrom, head.base + head.authorityTo, buf, at);
+  const { base, authorityFrom, authorityTo } = head;
+  return copyPart(head.authorityField, head.buf, base + authorityFrom, base + authorityTo, buf, at);
+}
+
+/** Writes a part of the first line: a table's value, or the head's own bytes. */
+function copyPart(
+  field: Field | null,
+  src: Uint8Array,
+  from: number,
+  to: number,
+  buf: Uint8Array,
+  at: number,
+): number {
+  if (field !== null) return copy(field.line, field.valueFrom, field.valueTo, buf, at);
+  return copy(src, from, to, buf, at);
 }
 
 /** How the response's body goes to a client. */
@@ -95,7 +116,8 @@ export function writeResponse(
   buf[at++] = 48 + Math.floor(head.status / 10) % 10;
   buf[at++] = 48 + head.status % 10;
   buf[at++] = 32;
-  at = copy(src, base + head.reasonFrom, base + head.reasonTo, buf, at);
+  if (head.major === 2) at = writeLatin1(reasonOf(head.status), buf, at);
+  else at = copy(src, base + head.reasonFrom, base + head.reasonTo, buf, at);
   at = crlf(buf, at);
   // The answer to CONNECT has no length, whatever it says (RFC 9110 §9.3.6).
   at = writeFields(head, framing.chunked || head.tunnel, buf, at);
@@ -125,17 +147,24 @@ function writeFields(
   buf: Uint8Array,
   at: number,
 ): number {
-  const { buf: src, base, spans, marks, count, edits } = head;
+  const { buf: src, base, spans, marks, count, edits, known } = head;
   const edited = edits.length > 0;
   // Neighbours that both go through are copied in one piece, with their line ends.
   let runFrom = -1;
   let runTo = -1;
   for (let i = 0; i < count; i++) {
-    const mark = marks[i] as number;
+    const mark = (marks[i] as number) & FIELD_MARK;
     const drop = mark === FIELD_HOP || mark === FIELD_HOST || mark === FIELD_MESH ||
       (mark === FIELD_CONTENT_LENGTH && (dropLength || head.bodyLength === CHUNKED)) ||
       (edited && replaced(head, i));
     if (drop) continue;
+    const field = known === null ? null : known[i] as Field | null;
+    if (field !== null) {
+      if (runFrom >= 0) at = copy(src, base + runFrom, base + runTo, buf, at);
+      runFrom = -1;
+      at = copy(field.line, 0, field.line.length, buf, at);
+      continue;
+    }
     const k = i * 4;
     const from = spans[k] as number;
     const valueTo = spans[k + 3] as number;

@@ -11,7 +11,7 @@ import {
   HEADERS,
   writeFrameHeader,
 } from "./frames.ts";
-import { HpackEncoder } from "./hpack.ts";
+import { HpackEncoder } from "./hpack-encoder.ts";
 
 /** At most two size updates, at the beginning of a block. */
 const UPDATE_BYTES = 16;

@@ -13,7 +13,7 @@ import { upgradeField } from "../http1/framing.ts";
 import type { Http2Client } from "./client.ts";
 import { mayExtend, restoreRefusal, switched } from "./extended-connect.ts";
 import { CANCEL, ERROR_NAMES, NO_ERROR, PROTOCOL_ERROR } from "./frames.ts";
-import type { FieldSink } from "./hpack.ts";
+import type { FieldSink } from "./hpack-decoder.ts";
 import { headReader } from "./read-heads.ts";
 import { sendRequestHead, sendTrailers, type Towards } from "./send-heads.ts";
 import { Http2Stream, type ResetHow } from "./stream.ts";
@@ -25,6 +25,9 @@ export interface StreamOwner extends Towards {
   readonly maxHeadBytes: number;
   /** Finds a connection; it is sent now or later. */
   place(stream: ClientStream): void;
+  /** Sends a request again that was not processed, and says who takes the rest of it; null: it is placed
+   * here again. */
+  again(x: Exchange, reply: Reply): Sink | null;
   /** It waits for no connection any more. */
   forget(stream: ClientStream): void;
   answered(ms: number): void;
@@ -54,8 +57,9 @@ export class ClientStream extends Http2Stream implements Sink {
   #reply: Reply | null = null;
   /** The connection that has it; null: it waits for one. */
   #client: Http2Client | null = null;
+  /** Who has the request instead, since it went out again. */
+  #next: Sink | null = null;
   #sentMs = 0;
-  #replays = 0;
   /** What was sent of the body, or waits to be. */
   #kept: Uint8Array = EMPTY;
   #keptTo = 0;
@@ -95,8 +99,8 @@ export class ClientStream extends Http2Stream implements Sink {
     this.#reply = reply;
     this.isUpgrade = x.request.upgrade;
     this.#client = null;
+    this.#next = null;
     this.#sentMs = this.#driver.now;
-    this.#replays = 0;
     this.#keptTo = 0;
     this.#isWhole = true;
     this.headed =
@@ -138,7 +142,7 @@ export class ClientStream extends Http2Stream implements Sink {
   // --- the request's body -------------------------------------------------------------------------
 
   data(buf: Uint8Array, from: number, to: number): boolean {
-    if (this.#x === null) return true;
+    if (this.#x === null) return this.#next?.data(buf, from, to) ?? true;
     const waits = this.#client === null;
     // What waits for a connection is kept whatever its size: its sender is told to stop.
     if (waits) this.#keep(buf, from, to);
@@ -160,6 +164,7 @@ export class ClientStream extends Http2Stream implements Sink {
       this.#client?.session.end(this); // half-close
       return;
     }
+    if (this.#x === null) this.#next?.end();
     if (this.#x === null || this.#requestEnded) return;
     this.#requestEnded = true;
     if (this.#client !== null) this.#finish();
@@ -194,7 +199,10 @@ export class ClientStream extends Http2Stream implements Sink {
   }
 
   abort(why: MeshError): void {
-    if (this.#x === null) return;
+    if (this.#x === null) {
+      this.#next?.abort(why);
+      return;
+    }
     const client = this.#client;
     this.#owner.forget(this);
     this.#leave(why.kind === "client-gone" ? "abandoned" : "failed");
@@ -205,7 +213,7 @@ export class ClientStream extends Http2Stream implements Sink {
   unreachable(why: MeshError): void {
     const reply = this.#reply;
     this.#owner.forget(this);
-    this.#leave("failed");
+    this.#leave("abandoned"); // it was never there
     reply?.fail(why);
   }
 
@@ -311,8 +319,8 @@ export class ClientStream extends Http2Stream implements Sink {
     // Idle or deaf connections are ended without a fault of the peer's.
     if (how === "error" && code === NO_ERROR) how = "lost";
     this.#again = how === "unprocessed"
-      ? isFresh && this.#replays < MAX_REPLAYS
-      : how === "lost" && isFresh && this.#onUsed && this.#replays === 0 &&
+      ? isFresh && x.replays < MAX_REPLAYS
+      : how === "lost" && isFresh && this.#onUsed && x.replays === 0 &&
         IDEMPOTENT.has(x.request.method);
     if (this.#again) return;
     const { name } = this.#owner;
@@ -331,11 +339,32 @@ export class ClientStream extends Http2Stream implements Sink {
   onClosed(): void {
     if (this.#again) {
       this.#again = false;
-      this.#replays++;
       this.#client = null;
-      this.#owner.place(this);
+      this.#resend();
     } else if (this.#tunnel && this.#x !== null) this.#leave("ok");
     else if (this.#isComplete) this.#owner.recycle(this);
+  }
+
+  /** Goes out again: by whom the owner names, or from here. */
+  #resend(): void {
+    const x = this.#x;
+    const reply = this.#reply;
+    if (x === null || reply === null) return;
+    x.replays++;
+    const next = this.#owner.again(x, reply);
+    if (next === null) {
+      this.#owner.place(this);
+      return;
+    }
+    const kept = this.#kept.slice(0, this.#keptTo);
+    const { wake } = this;
+    this.#leave("abandoned");
+    this.#next = next;
+    this.wake = wake;
+    next.wake = () => this.wake?.();
+    const ready = kept.length === 0 || next.data(kept, 0, kept.length);
+    if (this.#requestEnded) next.end();
+    else if (this.#stalled && ready) this.wake?.();
   }
 
   #broken(kind: MeshError["kind"], text: string, reset: number | null): void {

@@ -3,7 +3,8 @@
 
 import type { MeshError } from "../../core/errors.ts";
 import { RESPONSES } from "../http/respond.ts";
-import { type HpackEncoder, INDEX, NO_INDEX } from "./hpack.ts";
+import { INDEX, NO_INDEX } from "./field-rules.ts";
+import type { HpackEncoder } from "./hpack-encoder.ts";
 import { writeField, writeStatus } from "./write-heads.ts";
 
 /** A message's bytes in a field, percent-encoded ones included. */

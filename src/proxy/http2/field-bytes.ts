@@ -1,9 +1,6 @@
 // What bytes of fields may be (RFC 9113 §8.2.1, RFC 9110 §5), and the small loops that read-heads.ts is
 // made of. Knows no message.
 
-import type { Head } from "../../core/head.ts";
-import { MALFORMED } from "../http1/codes.ts";
-
 /** Bits of a byte in `CLASS`. */
 export const LOWER_TOKEN = 1;
 export const VALUE = 2;
@@ -26,34 +23,9 @@ for (let c = 0; c < 256; c++) {
   if (c > 32 && c < 127) CLASS[c] = (CLASS[c] as number) | TARGET;
 }
 
-/** A pseudo-header's value, or the cookie that its crumbs make. */
-export interface Part {
-  readonly buf: Uint8Array;
-  length: number;
-  seen: boolean;
-}
-
-/** Room for a value of at most so many bytes. */
-export function part(bytes: number): Part {
-  return { buf: new Uint8Array(bytes), length: 0, seen: false };
-}
-
-/** Keeps a value; `MALFORMED` for a second one, or one that is too long. */
-export function take(into: Part, buf: Uint8Array, from: number, to: number): number {
-  if (into.seen || to - from > into.buf.length) return MALFORMED;
-  into.seen = true;
-  into.length = copy(buf, from, to, into.buf, 0);
-  return 0;
-}
-
 /** Whether a value may not begin or end with the byte (RFC 9113 §8.2.1). */
 export function isSpace(byte: number | undefined): boolean {
   return byte === 32 || byte === 9;
-}
-
-/** Copies a value to `text` at `at`; the end. */
-export function put(from: Part, text: Uint8Array, at: number): number {
-  return copy(from.buf, 0, from.length, text, at);
 }
 
 /** Copies `buf[from..to)` to `dst` at `at`; the end. Shorter than what `set(subarray())` is good for. */
@@ -99,21 +71,12 @@ export function same(
   return true;
 }
 
-/** Whether all bytes of a value are of a class. */
-export function all(of: Part, bit: number): boolean {
-  return allOf(of.buf, 0, of.length, bit);
-}
-
 /** Whether all bytes of `buf[from..to)` are of a class. */
 export function allOf(buf: Uint8Array, from: number, to: number, bit: number): boolean {
   for (let i = from; i < to; i++) {
     if (((CLASS[buf[i] as number] as number) & bit) === 0) return false;
   }
   return true;
-}
-
-export function equals(of: Part, text: string): boolean {
-  return of.length === text.length && says(of.buf, 0, text);
 }
 
 /** Whether `buf` has `text` at `at`. */
@@ -137,23 +100,6 @@ export function decimal(buf: Uint8Array, from: number, to: number): number {
     n = n * 10 + digit;
   }
   return n;
-}
-
-/** Notes a field of a head. */
-export function addField(
-  head: Head,
-  nameFrom: number,
-  nameTo: number,
-  from: number,
-  to: number,
-  mark: number,
-): void {
-  const k = head.count * 4;
-  head.spans[k] = nameFrom;
-  head.spans[k + 1] = nameTo;
-  head.spans[k + 2] = from;
-  head.spans[k + 3] = to;
-  head.marks[head.count++] = mark;
 }
 
 /** Writes a line's end; the end. */

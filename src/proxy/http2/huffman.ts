@@ -1,5 +1,6 @@
-// The Huffman code of HPACK (RFC 7541 appendix B): decoding by half bytes with a table made once,
-// encoding by shifts. Below hpack.ts; bounded by the destination; never throws on hostile bytes.
+// The Huffman code of HPACK (RFC 7541 appendix B): decoding by a table of the short codes, which nearly
+// all text is made of, encoding by shifts. Below the HPACK coders; bounded by the destination; never
+// throws on hostile bytes.
 
 /** Code length in bits of each byte, then of EOS. The code is canonical, so lengths say it all. */
 // deno-fmt-ignore
@@ -25,60 +26,36 @@ const LENGTHS = Uint8Array.of(
 const EOS = 256;
 const CODES = new Uint32Array(257);
 
-// Decoding walks the code's tree four bits at a time. A state is an inner node; an entry holds the
-// next state, whether a byte came out (no code is shorter than five bits, so at most one) and it.
-const STATES = 256;
-const EMITS = 1 << 16;
-const BAD = 1 << 17;
-const STEPS = new Int32Array(STATES * 16);
-/** States in which a string may end: at most seven bits into the all-ones code of EOS. */
-const MAY_END = new Uint8Array(STATES);
+/** Bits that are looked at together. */
+const ROOT_BITS = 8;
+/** By the next eight bits: length and symbol of the code that begins there, or 0: it is longer. */
+const ROOT = new Uint16Array(1 << ROOT_BITS);
+const MAX_LENGTH = 30;
+/** The code is canonical: codes of one length follow each other, in the order of `ORDER`. */
+const ORDER: readonly number[] = Array.from(LENGTHS.keys()).sort((a, b) =>
+  (LENGTHS[a] as number) - (LENGTHS[b] as number) || a - b
+);
+/** By length: the first code, how many there are, and where they begin in `ORDER`. */
+const FIRST = new Int32Array(MAX_LENGTH + 1);
+const COUNT = new Int32Array(MAX_LENGTH + 1);
+const BEGIN = new Int32Array(MAX_LENGTH + 1);
 
 function build(): void {
-  const order = Array.from(LENGTHS.keys());
-  order.sort((a, b) => (LENGTHS[a] as number) - (LENGTHS[b] as number) || a - b);
-  // tree: child of node n by bit b; leaves are stored as ~symbol
-  const tree = new Int32Array(STATES * 2);
-  let nodes = 1;
   let code = 0;
   let before = 0;
-  for (const symbol of order) {
+  for (const [at, symbol] of ORDER.entries()) {
     const length = LENGTHS[symbol] as number;
     code <<= length - before;
+    if (length !== before) {
+      FIRST[length] = code;
+      BEGIN[length] = at;
+    }
     before = length;
+    COUNT[length] = (COUNT[length] as number) + 1;
     CODES[symbol] = code;
-    let node = 0;
-    for (let bit = length - 1; bit > 0; bit--) {
-      const at = node * 2 + ((code >>> bit) & 1);
-      if (tree[at] === 0) tree[at] = nodes++;
-      node = tree[at] as number;
-    }
-    tree[node * 2 + (code & 1)] = ~symbol;
+    const spare = ROOT_BITS - length;
+    if (spare >= 0) ROOT.fill((length << 8) | symbol, code << spare, (code + 1) << spare);
     code++;
-  }
-  for (let state = 0; state < nodes; state++) {
-    for (let half = 0; half < 16; half++) {
-      let node = state;
-      let flags = 0;
-      for (let bit = 3; bit >= 0; bit--) {
-        const next = tree[node * 2 + ((half >>> bit) & 1)] as number;
-        if (next >= 0) {
-          node = next;
-        } else if (~next === EOS) {
-          flags = BAD;
-          break;
-        } else {
-          flags = EMITS | (~next << 8);
-          node = 0;
-        }
-      }
-      STEPS[state * 16 + half] = flags | node;
-    }
-  }
-  let node = 0;
-  for (let bits = 0; bits < 8; bits++) {
-    MAY_END[node] = 1;
-    node = tree[node * 2 + 1] as number;
   }
 }
 build();
@@ -96,22 +73,57 @@ export function huffmanDecode(
   dst: Uint8Array,
   at: number,
 ): number {
-  let state = 0;
-  for (let i = from; i < to; i++) {
-    const byte = src[i] as number;
-    let step = STEPS[state * 16 + (byte >>> 4)] as number;
-    if (step >= EMITS) {
-      if (step >= BAD || at >= dst.length) return -1;
-      dst[at++] = (step >>> 8) & 0xff;
+  const room = dst.length;
+  let held = 0; // the low `bits` bits are not used up yet
+  let bits = 0;
+  let i = from;
+  for (;;) {
+    if (bits < ROOT_BITS) {
+      if (i === to) break;
+      held = ((held << 8) | (src[i++] as number)) & 0xffff;
+      bits += 8;
     }
-    step = STEPS[(step & 0xff) * 16 + (byte & 15)] as number;
-    if (step >= EMITS) {
-      if (step >= BAD || at >= dst.length) return -1;
-      dst[at++] = (step >>> 8) & 0xff;
+    const code = ROOT[(held >>> (bits - ROOT_BITS)) & 0xff] as number;
+    if (code === 0) {
+      const position = decodeLong(src, i * 8 - bits, to * 8);
+      if (position < 0 || at >= room) return -1;
+      dst[at++] = symbolOfLong;
+      i = (position + 7) >>> 3;
+      bits = i * 8 - position;
+      held = bits > 0 ? src[i - 1] as number : 0;
+      continue;
     }
-    state = step & 0xff;
+    if (at >= room) return -1;
+    dst[at++] = code & 0xff;
+    bits -= code >>> 8;
   }
-  return MAY_END[state] === 1 ? at : -1;
+  // the last codes are followed by less than eight bits of EOS, which are ones
+  for (;;) {
+    const ones = (1 << (ROOT_BITS - bits)) - 1;
+    const code = ROOT[((held << (ROOT_BITS - bits)) | ones) & 0xff] as number;
+    if (code === 0 || code >>> 8 > bits) break;
+    if (at >= room) return -1;
+    dst[at++] = code & 0xff;
+    bits -= code >>> 8;
+  }
+  const padding = (1 << bits) - 1;
+  return (held & padding) === padding ? at : -1;
+}
+
+let symbolOfLong = 0;
+
+/** Reads a code of more than eight bits from bit `at` on; the bit after it, or -1. */
+function decodeLong(src: Uint8Array, at: number, end: number): number {
+  let code = 0;
+  for (let length = 1; length <= MAX_LENGTH && at < end; length++, at++) {
+    code = (code << 1) | (((src[at >>> 3] as number) >>> (7 - (at & 7))) & 1);
+    const nth = code - (FIRST[length] as number);
+    if (length > ROOT_BITS && nth >= 0 && nth < (COUNT[length] as number)) {
+      symbolOfLong = ORDER[(BEGIN[length] as number) + nth] as number;
+      return symbolOfLong === EOS ? -1 : at + 1;
+    }
+  }
+  return -1;
 }
 
 /** How many bytes `src[from..to)` takes encoded. */

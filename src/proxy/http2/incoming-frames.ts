@@ -7,7 +7,7 @@ import type { ControlFrames } from "./control-frames.ts";
 import { EMPTY_CONTINUATION_COST, type Floods, GOAWAY_COST, SETTINGS_COST } from "./floods.ts";
 import * as f from "./frames.ts";
 import { GatheredBlock } from "./gathered-block.ts";
-import { type FieldSink, HpackDecoder, MAX_BLOCK_BYTES } from "./hpack.ts";
+import { type FieldSink, HpackDecoder, MAX_BLOCK_BYTES } from "./hpack-decoder.ts";
 import type { ReceiveQueue } from "./receive-queue.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Flood, SessionOptions } from "./session-options.ts";
@@ -16,7 +16,7 @@ import type { Http2Stream } from "./stream.ts";
 
 /** Streams that a client assumes before the server's SETTINGS are in. */
 const ASSUMED_STREAMS = 100;
-const IGNORE: FieldSink = { field() {} };
+const IGNORE: FieldSink = { known() {}, literal() {} };
 
 /** The parts of a session that frames change. */
 export interface SessionParts {

@@ -1,13 +1,15 @@
-// HPACK fields to heads (RFC 9113 §8): validates, and lays the message out as HTTP/1 text, which all
-// layers and both encoders read alike. One reader serves every connection, since decoding never
-// suspends: a head that is read is lent until the next block, `retain` it. The first line is
-// pseudo-fields.ts, writing is write-heads.ts.
+// HPACK fields to heads (RFC 9113 §8): validates, and notes each field – as the table's object, or as a
+// line of HTTP/1 text with how it came behind it – in a form that all layers and both encoders read. One
+// reader serves every connection, since decoding never suspends: a head that is read is lent until the
+// next block, `retain` it. The first line is pseudo-fields.ts, writing is write-heads.ts.
 
+import type { Field } from "../../core/field.ts";
 import {
   FIELD_CONTENT_LENGTH,
   FIELD_HOP,
   FIELD_HOST,
   FIELD_MESH,
+  FIELD_PACKED,
   FIELD_PLAIN,
   type Head,
   MAX_FIELDS,
@@ -17,34 +19,52 @@ import {
 import { writeLatin1 } from "../../core/intern.ts";
 import { CHUNKED, MALFORMED, TOO_LARGE } from "../http1/codes.ts";
 import {
-  addField,
   allOf,
   AUTHORITY,
   copy,
   copyAll,
   crlf,
   decimal,
+  is,
   isSpace,
-  LOWER_TOKEN,
-  part,
-  put,
   same,
-  says,
   VALUE,
 } from "./field-bytes.ts";
-import type { FieldSink } from "./hpack.ts";
-import { MAX_AUTHORITY, PseudoFields } from "./pseudo-fields.ts";
+import {
+  COOKIE,
+  EXPECT,
+  fits,
+  FORBIDDEN,
+  HOP,
+  HOST,
+  kindOf,
+  LENGTH,
+  MAX_AUTHORITY,
+  MESH,
+  PLAIN,
+  PSEUDO,
+  TE,
+} from "./field-rules.ts";
+import type { FieldSink, Literal } from "./hpack-decoder.ts";
+import type { HpackField } from "./hpack-field.ts";
+import { pack } from "./packed.ts";
+import { type Part, PseudoFields } from "./pseudo-fields.ts";
 
 const MAX_BYTES = 64 * 1024;
 const REQUEST = 0;
 const RESPONSE = 1;
 const TRAILERS = 2;
+/** What a field weighs beside its name and value. */
+const LINE_EXTRA = 4;
 
 /** Reads one block at a time: `begin…`, the block's fields, `finish…`. */
 export class HeadReader implements FieldSink {
-  readonly #text = new Uint8Array(MAX_BYTES + 4096);
+  // every literal in both its forms
+  readonly #text = new Uint8Array(2 * MAX_BYTES + 8192);
   readonly #pseudo = new PseudoFields(MAX_BYTES);
-  readonly #cookie = part(MAX_BYTES);
+  readonly #cookie = new Uint8Array(MAX_BYTES);
+  #cookieTo = 0; // 0: no more than one crumb
+  #cookieAt = -1; // where the head has the first
   #head: Head | null = null;
   #kind = REQUEST;
   #max = 0;
@@ -84,9 +104,10 @@ export class HeadReader implements FieldSink {
     this.#lined = kind === TRAILERS;
     this.#pseudo.begin();
     this.#contentLength = this.#hostFrom = -1;
-    this.#cookie.seen = false;
-    this.#cookie.length = 0;
-    head.count = 0;
+    this.#cookieTo = 0;
+    this.#cookieAt = -1;
+    head.known ??= [];
+    head.count = head.knownBytes = 0;
     return this;
   }
 
@@ -95,138 +116,166 @@ export class HeadReader implements FieldSink {
     return this.#contentLength;
   }
 
-  field(
-    nameBuf: Uint8Array,
-    nameFrom: number,
-    nameTo: number,
-    buf: Uint8Array,
-    from: number,
-    to: number,
-  ): void {
+  known(field: HpackField): void {
     if (this.#code !== 0) return;
-    this.#weight += nameTo - nameFrom + to - from + 4;
+    this.#weight += field.line.length;
+    const kind = kindOf(field.rule);
     if (this.#weight > this.#max) this.#code = TOO_LARGE;
-    else if (nameBuf[nameFrom] !== 58) {
-      if (!this.#lined) this.#line();
-      if (this.#code === 0) this.#code = this.#regular(nameBuf, nameFrom, nameTo, buf, from, to);
-    } else if (this.#lined) this.#code = MALFORMED; // after a regular field, or in trailers (§8.3)
-    else {
-      const pseudo = this.#pseudo;
-      this.#code = this.#kind === REQUEST
-        ? pseudo.ofRequest(nameBuf, nameFrom, nameTo, buf, from, to)
-        : pseudo.ofResponse(nameBuf, nameFrom, nameTo, buf, from, to);
+    else if (!field.fits) this.#code = MALFORMED;
+    else if (kind < PSEUDO) {
+      this.#code = this.#lined || this.#line() ? this.#entry(kind, field) : this.#code;
+    } else if (this.#pseudoOf(kind)?.known(field) !== true) this.#code = MALFORMED;
+  }
+
+  literal(literal: Literal): void {
+    if (this.#code !== 0) return;
+    const { nameTo, rule, buf, from, to } = literal;
+    this.#weight += nameTo + to - from + LINE_EXTRA;
+    const kind = kindOf(rule);
+    if (this.#weight > this.#max) this.#code = TOO_LARGE;
+    else if (kind === FORBIDDEN) this.#code = MALFORMED;
+    else if (kind < PSEUDO) {
+      this.#code = this.#lined || this.#line() ? this.#span(kind, literal) : this.#code;
+    } else if (!fits(kind, buf, from, to) || this.#pseudoOf(kind)?.literal(literal) !== true) {
+      this.#code = MALFORMED;
     }
   }
 
-  /** Writes the first line, which the pseudo-headers say. */
-  #line(): void {
+  /** Where a pseudo-header goes; null: not after a regular field, nor in trailers (§8.3). */
+  #pseudoOf(kind: number): Part | null {
+    return this.#lined ? null : this.#pseudo.of(kind, this.#kind === RESPONSE);
+  }
+
+  /** Writes the first line, which the pseudo-headers say; false: they say none. */
+  #line(): boolean {
     this.#lined = true;
     const at = this.#kind === REQUEST
       ? this.#pseudo.requestLine(this.#head as RequestHead, this.#text)
       : this.#pseudo.statusLine(this.#head as ResponseHead, this.#text, this.#protocol);
     if (at < 0) this.#code = at;
     else this.#at = at;
+    return at >= 0;
   }
 
-  #regular(
-    nameBuf: Uint8Array,
-    nameFrom: number,
-    nameTo: number,
-    buf: Uint8Array,
-    from: number,
-    to: number,
-  ): number {
+  /** A regular field of a table: 0, or why the message is refused. */
+  #entry(kind: number, field: HpackField): number {
+    const head = this.#head as Head;
+    let mark = FIELD_PLAIN;
+    if (kind !== PLAIN) {
+      // the authority's bytes are looked for in the head's own
+      if (kind === HOST && this.#kind === REQUEST) return this.#hostOf(field);
+      mark = this.#classify(kind, field.line, field.valueFrom, field.valueTo);
+      if (mark < 0) return mark;
+      if (mark === DROPPED) return 0;
+    }
+    if (head.count === MAX_FIELDS) return TOO_LARGE;
+    head.addKnown(field, mark);
+    return 0;
+  }
+
+  /** A regular field as text, with how it came. */
+  #span(kind: number, literal: Literal): number {
     const head = this.#head as Head;
     const text = this.#text;
-    if (nameFrom === nameTo) return MALFORMED;
     const start = this.#at;
-    const nameEnd = copyAll(LOWER_TOKEN, nameBuf, nameFrom, nameTo, text, start);
-    if (nameEnd < 0) return MALFORMED; // upper case too (§8.2.1)
+    const nameEnd = copy(literal.nameBuf, 0, literal.nameTo, text, start);
     text[nameEnd] = 58;
     text[nameEnd + 1] = 32;
     const valueFrom = nameEnd + 2;
-    const at = copyAll(VALUE, buf, from, to, text, valueFrom);
+    const at = copyAll(VALUE, literal.buf, literal.from, literal.to, text, valueFrom);
     if (at < 0) return MALFORMED;
     if (at > valueFrom && (isSpace(text[valueFrom]) || isSpace(text[at - 1]))) return MALFORMED;
-    const mark = this.#classify(start, nameEnd, valueFrom, at);
+    const mark = kind === PLAIN ? FIELD_PLAIN : this.#classify(kind, text, valueFrom, at);
     if (mark < 0) return mark;
     if (mark === DROPPED) return 0;
     if (head.count === MAX_FIELDS) return TOO_LARGE;
-    addField(head, start, nameEnd, valueFrom, at, mark);
-    this.#at = crlf(text, at);
+    head.addSpan(start, nameEnd, valueFrom, at, mark | FIELD_PACKED);
+    this.#at = pack(literal, text, crlf(text, at));
     return 0;
   }
 
   /** What a field means for framing and forwarding; negative: the message is refused. */
-  #classify(from: number, to: number, valueFrom: number, valueTo: number): number {
-    const text = this.#text;
-    switch (to - from) {
-      case 2:
-        if (!says(text, from, "te")) break;
-        if (valueTo - valueFrom !== 8 || !says(text, valueFrom, "trailers")) return MALFORMED;
+  #classify(kind: number, buf: Uint8Array, from: number, to: number): number {
+    switch (kind) {
+      case MESH:
+        return FIELD_MESH;
+      case HOP:
+        return FIELD_HOP;
+      case TE:
+        if (!is(buf, from, to, "trailers")) return MALFORMED;
         this.#trailersWanted = true;
         return FIELD_HOP;
-      case 4:
-        if (!says(text, from, "host") || this.#kind !== REQUEST) break;
-        return this.#host(valueFrom, valueTo);
-      case 6:
-        if (says(text, from, "cookie") && this.#kind === REQUEST) {
-          return this.#crumb(valueFrom, valueTo);
-        }
-        if (!says(text, from, "expect") || this.#kind !== REQUEST) break;
-        if (valueTo - valueFrom !== 12 || !says(text, valueFrom, "100-continue")) return MALFORMED;
+      case LENGTH:
+        return this.#length(buf, from, to);
+    }
+    if (this.#kind !== REQUEST) return FIELD_PLAIN;
+    switch (kind) {
+      case HOST:
+        return this.#host(buf, from, to);
+      case COOKIE:
+        return this.#crumb(buf, from, to);
+      case EXPECT:
+        if (!is(buf, from, to, "100-continue")) return MALFORMED;
         this.#continueWanted = true;
         return FIELD_HOP;
-      case 7:
-        if (says(text, from, "upgrade")) return MALFORMED;
-        if (says(text, from, "trailer")) return FIELD_HOP;
-        break;
-      case 10:
-        if (says(text, from, "connection") || says(text, from, "keep-alive")) return MALFORMED;
-        break;
-      case 14:
-        if (!says(text, from, "content-length")) break;
-        return this.#length(valueFrom, valueTo);
-      case 16:
-      case 17:
-        if (says(text, from, to - from === 16 ? "proxy-connection" : "transfer-encoding")) {
-          return MALFORMED;
-        }
-        break;
-      case 19:
-        if (says(text, from, "proxy-authorization")) return FIELD_HOP;
-        break;
     }
-    return to - from > 4 && says(text, from, "l5d-") ? FIELD_MESH : FIELD_PLAIN;
+    return FIELD_PLAIN;
   }
 
-  /** Host beside :authority must name the same (§8.3.1), and is then left out. */
-  #host(from: number, to: number): number {
-    const { seen, length, buf } = this.#pseudo.authority;
-    if (seen) return same(this.#text, from, to, buf, 0, length) ? DROPPED : MALFORMED;
+  /** Host of a table's field, as text. */
+  #hostOf(field: HpackField): number {
+    const head = this.#head as Head;
+    const start = this.#at;
+    const at = copy(field.line, 0, field.line.length, this.#text, start);
+    const mark = this.#host(this.#text, start + field.valueFrom, start + field.valueTo);
+    if (mark < 0) return mark;
+    if (mark === DROPPED) return 0;
+    if (head.count === MAX_FIELDS) return TOO_LARGE;
+    head.addSpan(start, start + field.nameTo, start + field.valueFrom, start + field.valueTo, mark);
+    this.#at = at;
+    return 0;
+  }
+
+  /** Host beside :authority must name the same (§8.3.1), and is then left out. `buf` is the text. */
+  #host(buf: Uint8Array, from: number, to: number): number {
+    const { authority } = this.#pseudo;
+    if (authority.seen) {
+      return same(buf, from, to, authority.buf, authority.from, authority.to) ? DROPPED : MALFORMED;
+    }
     if (this.#hostFrom >= 0 || to === from || to - from > MAX_AUTHORITY) return MALFORMED;
-    if (!allOf(this.#text, from, to, AUTHORITY)) return MALFORMED;
+    if (!allOf(buf, from, to, AUTHORITY)) return MALFORMED;
     this.#hostFrom = from;
     this.#hostTo = to;
     return FIELD_HOST;
   }
 
   /** Crumbs become one cookie again, since HTTP/1 and filters know one (§8.2.3). */
-  #crumb(from: number, to: number): number {
+  #crumb(buf: Uint8Array, from: number, to: number): number {
+    const head = this.#head as Head;
     const cookie = this.#cookie;
-    if (cookie.seen) {
-      cookie.buf[cookie.length++] = 59;
-      cookie.buf[cookie.length++] = 32;
+    if (this.#cookieAt < 0) {
+      this.#cookieAt = head.count;
+      return FIELD_PLAIN;
     }
-    cookie.seen = true;
-    cookie.length = copy(this.#text, from, to, cookie.buf, cookie.length);
+    let at = this.#cookieTo;
+    if (at === 0) at = this.#firstCrumb(head, cookie);
+    cookie[at] = 59;
+    cookie[at + 1] = 32;
+    this.#cookieTo = copy(buf, from, to, cookie, at + 2);
     return DROPPED;
   }
 
-  #length(from: number, to: number): number {
+  #firstCrumb(head: Head, cookie: Uint8Array): number {
+    const i = this.#cookieAt;
+    const from = head.spans[i * 4 + 2] as number;
+    const buf = (head.known as (Field | null)[])[i]?.line ?? this.#text;
+    return copy(buf, from, head.spans[i * 4 + 3] as number, cookie, 0);
+  }
+
+  #length(buf: Uint8Array, from: number, to: number): number {
     if (this.#kind === TRAILERS) return FIELD_HOP;
     if (this.#contentLength >= 0) return MALFORMED;
-    this.#contentLength = decimal(this.#text, from, to);
+    this.#contentLength = decimal(buf, from, to);
     if (this.#contentLength < 0) return MALFORMED;
     return FIELD_CONTENT_LENGTH;
   }
@@ -236,13 +285,13 @@ export class HeadReader implements FieldSink {
     if (this.#code === 0 && !this.#lined) this.#line();
     if (this.#code !== 0) return this.#code;
     const head = this.#head as RequestHead;
-    if (this.#cookie.seen) this.#code = this.#joined(head);
+    if (this.#cookieTo > 0) this.#join(head);
     if (this.#hostFrom >= 0) {
       head.authorityFrom = this.#hostFrom;
       head.authorityTo = this.#hostTo;
     }
     // http and https have an authority (RFC 9110 §4.2); an empty one is nobody
-    if (this.#code !== 0 || head.authorityTo === 0) return this.#code || MALFORMED;
+    if (head.authorityTo === 0 && head.authorityField === null) return MALFORMED;
     const length = this.#contentLength;
     if (end && length > 0) return MALFORMED;
     const isTunnel = head.isConnect || head.upgrade;
@@ -254,14 +303,13 @@ export class HeadReader implements FieldSink {
     return 0;
   }
 
-  #joined(head: Head): number {
-    if (head.count === MAX_FIELDS) return TOO_LARGE;
+  /** Puts the whole cookie in the place of its first crumb. */
+  #join(head: Head): void {
     const from = this.#at;
-    let at = writeLatin1("cookie: ", this.#text, from);
-    at = put(this.#cookie, this.#text, at);
-    addField(head, from, from + 6, from + 8, at, FIELD_PLAIN);
-    this.#at = crlf(this.#text, at);
-    return 0;
+    const valueFrom = writeLatin1("cookie: ", this.#text, from);
+    const to = copy(this.#cookie, 0, this.#cookieTo, this.#text, valueFrom);
+    head.replaceSpan(this.#cookieAt, from, from + 6, valueFrom, to, FIELD_PLAIN);
+    this.#at = crlf(this.#text, to);
   }
 
   /** Ends a response's head. `toHead`, `toConnect`: what was asked, which decides on a body. */

@@ -4,7 +4,7 @@
 import type { Head, RequestHead } from "../../core/head.ts";
 import { upgradeField } from "../http1/framing.ts";
 import { withoutKey } from "./extended-connect.ts";
-import { INDEX } from "./hpack.ts";
+import { INDEX } from "./field-rules.ts";
 import { ORIG_PROTO, origProtoOf } from "./orig-proto.ts";
 import type { Http2Session } from "./session.ts";
 import type { Http2Stream } from "./stream.ts";
@@ -43,9 +43,9 @@ export function sendRequestHead(
   let at = extended
     ? withoutKey(
       head,
-      () => writeRequestBlock(encoder, head, "http", upgradeField(head), out.buf, out.at),
+      () => writeRequestBlock(encoder, head, upgradeField(head), out.buf, out.at),
     )
-    : writeRequestBlock(encoder, head, "http", "", out.buf, out.at);
+    : writeRequestBlock(encoder, head, "", out.buf, out.at);
   if (authority === "") head.newAuthority = null;
   if (carries) {
     // Linkerd's proxy does not make Host of the authority

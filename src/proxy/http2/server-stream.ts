@@ -17,7 +17,7 @@ import {
   PROTOCOL_ERROR,
 } from "./frames.ts";
 import { giveKey, refuseUpgrade, takeAccept } from "./extended-connect.ts";
-import type { FieldSink } from "./hpack.ts";
+import type { FieldSink } from "./hpack-decoder.ts";
 import { ORIG_PROTO } from "./orig-proto.ts";
 import { headReader } from "./read-heads.ts";
 import type { Http2Server } from "./server.ts";

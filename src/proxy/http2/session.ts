@@ -11,7 +11,7 @@ import { BlockWriter } from "./block-writer.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { Floods } from "./floods.ts";
 import * as f from "./frames.ts";
-import type { HpackEncoder } from "./hpack.ts";
+import type { HpackEncoder } from "./hpack-encoder.ts";
 import { type FrameEvents, IncomingFrames } from "./incoming-frames.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
 import { SendQueue } from "./send-queue.ts";

@@ -2,7 +2,7 @@
 // What a request or a response makes of it is a subclass (server.ts, client.ts), whose `on…` methods
 // the session calls. Streams are pooled: `reset` before each use.
 
-import type { FieldSink } from "./hpack.ts";
+import type { FieldSink } from "./hpack-decoder.ts";
 
 /**
  * Why a stream ended early. `peer`: its RST_STREAM. `unprocessed`: above the last stream of its GOAWAY,

@@ -1,31 +1,38 @@
 // Heads to HPACK fields (RFC 9113 §8): names in lower case, what belongs to one hop left out, edits
-// applied here, so that every attempt starts from the same bytes. Used between `openBlock` and
-// `closeBlock` of a session; reading is read-heads.ts.
+// applied here, so that every attempt starts from the same bytes. What came over HTTP/2 goes out as it
+// came: a table's field by its index here, a literal unread. Used between `openBlock` and `closeBlock` of
+// a session; reading is read-heads.ts.
 
+import type { Field } from "../../core/field.ts";
 import {
   FIELD_CONTENT_LENGTH,
   FIELD_HOP,
   FIELD_HOST,
+  FIELD_MARK,
   FIELD_MESH,
   type Head,
   type HeaderEdit,
-  headerName,
   type RequestHead,
   type ResponseHead,
 } from "../../core/head.ts";
 import { writeLatin1 } from "../../core/intern.ts";
 import { overridden, replaced } from "../http1/encode.ts";
 import { CHUNKED } from "../http1/codes.ts";
-import { type HpackEncoder, INDEX, NEVER_INDEX, NO_INDEX } from "./hpack.ts";
+import { INDEX, NEVER_INDEX, NO_INDEX, ruleOf, wayOf } from "./field-rules.ts";
+import type { HpackEncoder } from "./hpack-encoder.ts";
+import { constantField, type HpackField } from "./hpack-field.ts";
+import { writePacked } from "./packed.ts";
 
 /** A field's bytes beside what it is made of: prefix integers and, at worst, nothing won by Huffman. */
 const PER_FIELD = 16;
+/** What stands between a value's end and how it came. */
+const LINE_END = 2;
 /** Pseudo-headers, and fields that we add. */
 const OWN_BYTES = 512;
 
 /** Room that an encoded head may need. */
 export function blockRoom(head: Head): number {
-  let room = head.length + head.count * PER_FIELD + OWN_BYTES;
+  let room = head.length + head.knownBytes + head.count * PER_FIELD + OWN_BYTES;
   for (const edit of head.edits) {
     room += edit.name.text.length + edit.value.length + PER_FIELD;
   }
@@ -34,11 +41,22 @@ export function blockRoom(head: Head): number {
 
 /** As `blockRoom`, with a new path and authority. */
 export function requestBlockRoom(head: RequestHead): number {
-  return blockRoom(head) + (head.newPath?.length ?? 0) + (head.newAuthority?.length ?? 0);
+  const { methodField, pathField, authorityField } = head;
+  const known = (methodField?.line.length ?? 0) + (pathField?.line.length ?? 0) +
+    (authorityField?.line.length ?? 0);
+  return blockRoom(head) + known + (head.newPath?.length ?? 0) + (head.newAuthority?.length ?? 0);
 }
 
 // One field at a time is put together here when its name and value are not beside each other.
 let scratch = new Uint8Array(4096);
+
+const HTTP = constantField(":scheme", "http");
+const EXPECT = constantField("expect", "100-continue");
+const TRAILERS = constantField("te", "trailers");
+const PATH = Uint8Array.from(":path", (c) => c.charCodeAt(0));
+
+/** `:status` of each code that was ever sent. */
+const STATUS: HpackField[] = [];
 
 /** One field from strings. The value has one code unit per byte, the name is lower case. */
 export function writeField(
@@ -78,38 +96,37 @@ function need(bytes: number): void {
 }
 
 /**
- * Writes a request as it goes to an endpoint; the end. `scheme` is `http` or `https`. Received `l5d-…`
- * fields are never forwarded: a proxy sets its own as edits. `protocol`: what extended CONNECT asks for
- * (RFC 8441 §4), or empty.
+ * Writes a request as it goes to an endpoint; the end. Received `l5d-…` fields are never forwarded: a
+ * proxy sets its own as edits. `protocol`: what extended CONNECT asks for (RFC 8441 §4), or empty.
  */
 export function writeRequestBlock(
   encoder: HpackEncoder,
   head: RequestHead,
-  scheme: string,
   protocol: string,
   dst: Uint8Array,
   at: number,
 ): number {
-  const { buf, base } = head;
-  if (protocol === "") {
-    at = writeSpan(encoder, ":method", buf, base, base + head.methodTo, INDEX, dst, at);
-  } else {
+  const { buf, base, methodField, authorityField } = head;
+  const how = head.neverIndex ? NEVER_INDEX : INDEX;
+  if (protocol !== "") {
     at = writeField(encoder, ":method", "CONNECT", INDEX, dst, at);
     at = writeField(encoder, ":protocol", protocol, INDEX, dst, at);
-  }
+  } else if (methodField !== null) at = encoder.known(methodField as HpackField, dst, at);
+  else at = writeSpan(encoder, ":method", buf, base, base + head.methodTo, how, dst, at);
   if (!head.isConnect) {
-    at = writeField(encoder, ":scheme", scheme, INDEX, dst, at);
+    at = encoder.known(HTTP, dst, at);
     at = writePath(encoder, head, dst, at);
   }
   if (head.newAuthority !== null) {
     at = writeField(encoder, ":authority", head.newAuthority, INDEX, dst, at);
-  } else if (head.authorityTo > head.authorityFrom) {
+  } else if (authorityField !== null) at = encoder.known(authorityField as HpackField, dst, at);
+  else if (head.authorityTo > head.authorityFrom) {
     const from = base + head.authorityFrom;
-    at = writeSpan(encoder, ":authority", buf, from, base + head.authorityTo, INDEX, dst, at);
+    at = writeSpan(encoder, ":authority", buf, from, base + head.authorityTo, how, dst, at);
   }
   at = writeFields(encoder, head, head.bodyLength === CHUNKED, dst, at);
-  if (head.expectsContinue) at = writeField(encoder, "expect", "100-continue", INDEX, dst, at);
-  if (head.wantsTrailers) at = writeField(encoder, "te", "trailers", INDEX, dst, at);
+  if (head.expectsContinue) at = encoder.known(EXPECT, dst, at);
+  if (head.wantsTrailers) at = encoder.known(TRAILERS, dst, at);
   return at;
 }
 
@@ -117,6 +134,10 @@ function writePath(encoder: HpackEncoder, head: RequestHead, dst: Uint8Array, at
   const { buf, base } = head;
   if (head.newPath !== null) {
     return writeField(encoder, ":path", head.newPath, NO_INDEX, dst, at);
+  }
+  if (head.pathField !== null) return encoder.known(head.pathField as HpackField, dst, at);
+  if (head.packedPath > 0) {
+    return writePacked(encoder, PATH, 0, PATH.length, buf, base + head.packedPath, dst, at);
   }
   const from = base + head.pathFrom;
   const to = base + head.targetTo;
@@ -145,11 +166,8 @@ export function writeStatus(
   dst: Uint8Array,
   at: number,
 ): number {
-  writeLatin1(":status", scratch, 0);
-  scratch[7] = 48 + Math.floor(status / 100);
-  scratch[8] = 48 + Math.floor(status / 10) % 10;
-  scratch[9] = 48 + status % 10;
-  return encoder.field(scratch, 0, 7, 7, 10, dst, at, INDEX);
+  const field = STATUS[status] ??= constantField(":status", String(status));
+  return encoder.known(field, dst, at);
 }
 
 /** Writes the fields after a body; the end. */
@@ -169,19 +187,28 @@ function writeFields(
   dst: Uint8Array,
   at: number,
 ): number {
-  const { buf, base, spans, marks, count, edits } = head;
+  const { buf, base, spans, marks, count, edits, known } = head;
   const edited = edits.length > 0;
   for (let i = 0; i < count; i++) {
-    const mark = marks[i] as number;
+    const mark = (marks[i] as number) & FIELD_MARK;
     if (mark === FIELD_HOP || mark === FIELD_HOST || mark === FIELD_MESH) continue;
     if (mark === FIELD_CONTENT_LENGTH && dropLength) continue;
     if (edited && replaced(head, i)) continue;
+    const field = known === null ? null : known[i] as Field | null;
+    if (field !== null) {
+      at = encoder.known(field as HpackField, dst, at);
+      continue;
+    }
     const k = i * 4;
     const nameFrom = base + (spans[k] as number);
     const nameTo = base + (spans[k + 1] as number);
-    if (head.major === 1) lower(buf, nameFrom, nameTo);
     const from = base + (spans[k + 2] as number);
     const to = base + (spans[k + 3] as number);
+    if (marks[i] !== mark) { // FIELD_PACKED
+      at = writePacked(encoder, buf, nameFrom, nameTo, buf, to + LINE_END, dst, at);
+      continue;
+    }
+    if (head.major === 1) lower(buf, nameFrom, nameTo);
     at = encoder.field(buf, nameFrom, nameTo, from, to, dst, at, howOf(buf, nameFrom, nameTo));
   }
   if (!edited) return at;
@@ -202,37 +229,7 @@ function lower(buf: Uint8Array, from: number, to: number): void {
   }
 }
 
-/** Names whose values are secrets, and those whose values hardly ever come twice; by length. */
-const RULES: (readonly (readonly [Uint8Array, number])[])[] = [];
-for (
-  const [name, how] of [
-    ["authorization", NEVER_INDEX],
-    ["cookie", NEVER_INDEX],
-    ["set-cookie", NEVER_INDEX],
-    ["proxy-authorization", NEVER_INDEX],
-    ["content-length", NO_INDEX],
-    ["etag", NO_INDEX],
-    ["if-none-match", NO_INDEX],
-    ["if-modified-since", NO_INDEX],
-    ["last-modified", NO_INDEX],
-    ["location", NO_INDEX],
-    ["age", NO_INDEX],
-    ["traceparent", NO_INDEX],
-    ["x-request-id", NO_INDEX],
-  ] as const
-) {
-  RULES[name.length] = [...(RULES[name.length] ?? []), [headerName(name).bytes, how]];
-}
-
+/** How a field is sent that did not come over HTTP/2. */
 function howOf(buf: Uint8Array, from: number, to: number): number {
-  const rules = RULES[to - from];
-  if (rules === undefined) return INDEX;
-  for (let r = 0; r < rules.length; r++) {
-    const rule = rules[r] as readonly [Uint8Array, number];
-    const bytes = rule[0];
-    let i = 0;
-    while (i < bytes.length && bytes[i] === buf[from + i]) i++;
-    if (i === bytes.length) return rule[1];
-  }
-  return INDEX;
+  return wayOf(ruleOf(buf, from, to));
 }

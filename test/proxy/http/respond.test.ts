@@ -12,7 +12,7 @@ import {
   writeError,
 } from "../../../src/proxy/http/respond.ts";
 import { writeErrorBlock } from "../../../src/proxy/http2/error-blocks.ts";
-import { HpackEncoder } from "../../../src/proxy/http2/hpack.ts";
+import { HpackEncoder } from "../../../src/proxy/http2/hpack-encoder.ts";
 
 const conn = (direction: ConnInfo["direction"]): ConnInfo => ({
   direction,

@@ -3,7 +3,7 @@ import * as net from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Frame, HEADERS, PREFACE, writeFrameHeader } from "../../../src/proxy/http2/frames.ts";
-import { HpackEncoder } from "../../../src/proxy/http2/hpack.ts";
+import { HpackEncoder } from "../../../src/proxy/http2/hpack-encoder.ts";
 
 type Fields = (readonly [string, string])[];
 

@@ -2,14 +2,9 @@ import * as http2 from "node:http2";
 import * as net from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  HpackDecoder,
-  HpackEncoder,
-  INDEX,
-  MAX_BLOCK_BYTES,
-  NEVER_INDEX,
-  NO_INDEX,
-} from "../../../src/proxy/http2/hpack.ts";
+import { INDEX, NEVER_INDEX, NO_INDEX } from "../../../src/proxy/http2/field-rules.ts";
+import { HpackDecoder, MAX_BLOCK_BYTES } from "../../../src/proxy/http2/hpack-decoder.ts";
+import { HpackEncoder } from "../../../src/proxy/http2/hpack-encoder.ts";
 import {
   CONTINUATION,
   Frame,
@@ -18,21 +13,11 @@ import {
   PREFACE,
 } from "../../../src/proxy/http2/frames.ts";
 import { huffmanDecode, huffmanEncode, huffmanLength } from "../../../src/proxy/http2/huffman.ts";
+import { decoded, type Fields } from "../../support/decoded.ts";
 import { fuzzSeed, seeded } from "../../support/random.ts";
 
-type Fields = (readonly [string, string])[];
 const hex = (text: string) => Uint8Array.from(text.match(/../g) ?? [], (b) => parseInt(b, 16));
-const latin1 = (buf: Uint8Array, from: number, to: number) =>
-  Array.from(buf.subarray(from, to), (b) => String.fromCharCode(b)).join("");
 const bytes = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
-
-function decode(decoder: HpackDecoder, block: Uint8Array): Fields | null {
-  const fields: Fields = [];
-  const ok = decoder.decode(block, 0, block.length, {
-    field: (n, a, b, v, c, d) => void fields.push([latin1(n, a, b), latin1(v, c, d)]),
-  });
-  return ok ? fields : null;
-}
 
 function encode(encoder: HpackEncoder, fields: Fields, how = INDEX): Uint8Array {
   const dst = new Uint8Array(1 << 17);
@@ -59,7 +44,7 @@ test("the requests of RFC 7541 appendices C.3 and C.4 decode", () => {
   ];
   for (const blocks of series) {
     const decoder = new HpackDecoder();
-    const got = blocks.map((b) => decode(decoder, hex(b)));
+    const got = blocks.map((b) => decoded(decoder, hex(b)));
     assert.equal(got, [
       [[":method", "GET"], [":scheme", "http"], [":path", "/"], [":authority", "www.example.com"]],
       [[":method", "GET"], [":scheme", "http"], [":path", "/"], [":authority", "www.example.com"], [
@@ -86,8 +71,8 @@ test("the encoder writes the bytes of RFC 7541 appendix C.4", () => {
 test("a never indexed literal decodes and is not kept", () => {
   const decoder = new HpackDecoder();
   const secret: Fields = [["password", "secret"]];
-  assert.equal(decode(decoder, hex("100870617373776f726406736563726574")), secret);
-  assert.is(decode(decoder, hex("be")), null);
+  assert.equal(decoded(decoder, hex("100870617373776f726406736563726574")), secret);
+  assert.is(decoded(decoder, hex("be")), null);
   assert.is((encode(new HpackEncoder(), secret, NEVER_INDEX)[0] as number) & 0xf0, 0x10);
 });
 
@@ -105,9 +90,9 @@ test("malformed blocks are refused", () => {
     "EOS in a string": "4084ffffffff00",
   };
   for (const [what, block] of Object.entries(blocks)) {
-    assert.is(decode(new HpackDecoder(), hex(block)), null, what);
+    assert.is(decoded(new HpackDecoder(), hex(block)), null, what);
   }
-  assert.is(decode(new HpackDecoder(), new Uint8Array(MAX_BLOCK_BYTES + 1).fill(0x82)), null);
+  assert.is(decoded(new HpackDecoder(), new Uint8Array(MAX_BLOCK_BYTES + 1).fill(0x82)), null);
 });
 
 test("every byte goes through the Huffman code and back", () => {
@@ -129,13 +114,13 @@ test("encoder and decoder agree over many blocks, evictions and size updates", (
   for (let i = 0; i < 2000; i++) {
     if (random.int(0, 20) === 0) encoder.limit(random.int(0, 5000));
     if (random.int(0, 40) === 0) encoder.limit(random.int(0, 5000));
-    const fields: Fields = [];
+    const fields: (readonly [string, string])[] = [];
     for (let k = random.int(0, 8); k > 0; k--) {
       const name = random.pick([":path", "x-a", "cookie", `x-${random.int(0, 99)}`]);
       fields.push([name, String(random.int(0, 50)).repeat(random.int(0, random.pick([3, 900])))]);
     }
     const block = encode(encoder, fields, random.pick([INDEX, INDEX, NO_INDEX, NEVER_INDEX]));
-    assert.equal(decode(decoder, block), fields);
+    assert.equal(decoded(decoder, block), fields);
   }
 });
 
@@ -143,7 +128,7 @@ test("random bytes never throw and keep the decoder usable or refused", () => {
   const random = seeded(fuzzSeed("hpack decoder"));
   for (let i = 0; i < 3000; i++) {
     const decoder = new HpackDecoder();
-    for (let k = 0; k < 4; k++) decode(decoder, random.bytes(random.int(0, 120)));
+    for (let k = 0; k < 4; k++) decoded(decoder, random.bytes(random.int(0, 120)));
   }
 });
 
@@ -177,7 +162,7 @@ test("blocks that the runtime's own HTTP/2 client writes decode to its fields", 
           if (frame.type === HEADERS) frame.unpad(held);
           block.push(...held.subarray(frame.from, frame.to));
           if ((frame.flags & 4) === 0) continue;
-          blocks.push(decode(decoder, Uint8Array.from(block)) ?? []);
+          blocks.push(decoded(decoder, Uint8Array.from(block)) ?? []);
           block = [];
         }
         held = held.slice(at);

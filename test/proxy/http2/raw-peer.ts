@@ -2,10 +2,13 @@
 // what came back as plain values. Follows no rule by itself, so that a test can break each.
 
 import * as f from "../../../src/proxy/http2/frames.ts";
-import { HpackDecoder, HpackEncoder, NO_INDEX } from "../../../src/proxy/http2/hpack.ts";
+import { NO_INDEX } from "../../../src/proxy/http2/field-rules.ts";
+import { HpackDecoder } from "../../../src/proxy/http2/hpack-decoder.ts";
+import { HpackEncoder } from "../../../src/proxy/http2/hpack-encoder.ts";
+import { decoded, type Fields } from "../../support/decoded.ts";
 import type { MemoryDriver, TestPeer } from "../../support/memory-driver.ts";
 
-export type Fields = readonly (readonly [name: string, value: string])[];
+export type { Fields };
 
 /** A frame that came back. */
 export interface Got {
@@ -127,16 +130,11 @@ export class RawPeer {
 
   #fields(block: Uint8Array): Record<string, string> {
     const fields: Record<string, string> = {};
-    const text = (b: Uint8Array, from: number, to: number) =>
-      String.fromCharCode(...b.subarray(from, to));
-    const ok = this.#decoder.decode(block, 0, block.length, {
-      field(nb, nf, nt, vb, vf, vt) {
-        const name = text(nb, nf, nt);
-        const value = text(vb, vf, vt);
-        fields[name] = name in fields ? `${fields[name]}, ${value}` : value;
-      },
-    });
-    if (!ok) throw new Error("the peer sent a block that is not HPACK");
+    const all = decoded(this.#decoder, block);
+    if (all === null) throw new Error("the peer sent a block that is not HPACK");
+    for (const [name, value] of all) {
+      fields[name] = name in fields ? `${fields[name]}, ${value}` : value;
+    }
     return fields;
   }
 }
