@@ -79,7 +79,8 @@ function serviceState(mesh: Mesh, service: ServiceRow): ServiceState {
         identity: meshed && b.pod !== null ? identityOf(mesh, b.pod) : null,
       });
     }
-    const answer = clientPolicyOf(mesh, new Reads(), { kind: "service", service: target });
+    const of = { kind: "service" as const, service: target };
+    const answer = clientPolicyOf(mesh, new Reads(), of, namespace);
     const said = answer.kind === "policy" ? answer.policy.protocol : "detect";
     const protocol = said === "tls" ? "opaque" : said;
     return { port, name: portName, protocol };

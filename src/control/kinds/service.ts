@@ -14,6 +14,8 @@ export interface ServiceRow {
   readonly name: string;
   /** None for a headless Service. */
   readonly ips: readonly string[];
+  /** It says that it has no address (`None`), which is more than not to say one. */
+  readonly headless: boolean;
   /** The name that it stands for; empty for all but `ExternalName`. */
   readonly externalName: string;
   /** Null: endpoints come from EndpointSlices only. */
@@ -58,6 +60,7 @@ export function serviceRow(r: Resource): ServiceRow {
       if (!isIpv4(ip) && !isIpv6(ip)) f.fail(`is ${JSON.stringify(ip)}, not an IP address`);
       return normalizeIp(ip);
     }),
+    headless: fields.some((f) => f.value === "None"),
     externalName: type === "ExternalName" ? spec.at("externalName").string() : "",
     selector: Object.keys(selector).length === 0 ? null : selector,
     ports: spec.at("ports").list(1024).map((p) => {

@@ -12,6 +12,7 @@ import type { ServiceRow } from "../kinds/service.ts";
 import type { Mesh } from "../mesh.ts";
 import { isOpaqueOnService } from "../opaque.ts";
 import { keyOf } from "../resource.ts";
+import { outboundRoutes } from "./outbound-routes.ts";
 
 export type OutboundTarget =
   | { readonly kind: "address"; readonly addr: SocketAddr }
@@ -23,12 +24,19 @@ export type PolicyAnswer =
   /** No service: the proxy asks for the endpoint's profile instead. */
   | { readonly kind: "none" };
 
-export function clientPolicyOf(mesh: Mesh, reads: Reads, target: OutboundTarget): PolicyAnswer {
+/** `source` is the namespace of the client: routes and egress networks of it are for nobody else. */
+export function clientPolicyOf(
+  mesh: Mesh,
+  reads: Reads,
+  target: OutboundTarget,
+  source: string,
+): PolicyAnswer {
+  reads.namespaces.add(source);
   if (target.kind === "service") {
     reads.namespaces.add(target.service.namespace);
     const service = mesh.cluster.services.get(keyOf(target.service));
     // A service that does not exist (yet) has the policy that it would have by default.
-    return ofService(mesh, reads, service, target.service);
+    return ofService(mesh, reads, service, target.service, source);
   }
   const { addr } = target;
   reads.everything = true;
@@ -36,7 +44,8 @@ export function clientPolicyOf(mesh: Mesh, reads: Reads, target: OutboundTarget)
   if (service === undefined) return ofAddress(mesh, addr);
   const { namespace, name } = service;
   if (!service.ports.some((p) => p.port === addr.port)) return undefinedPort(mesh);
-  return ofService(mesh, reads, service, { namespace, name, hostname: "", port: addr.port });
+  const of = { namespace, name, hostname: "", port: addr.port };
+  return ofService(mesh, reads, service, of, source);
 }
 
 function base(mesh: Mesh): Pick<ClientPolicy, "defaultRttMs" | "decayMs"> {
@@ -48,19 +57,26 @@ function ofService(
   reads: Reads,
   service: ServiceRow | null,
   target: ServiceTarget,
+  source: string,
 ): PolicyAnswer {
   const { namespace, name, port } = target;
   const appProtocol = service?.ports.find((p) => p.port === port)?.appProtocol ?? "";
   const protocol = protocolOf(mesh, reads, service, port, appProtocol);
   const filters = mesh.filters.refs({ kind: "Service", namespace, name }, null);
   const limits = service?.traffic.limits ?? null;
+  const parent = { kind: "Service" as const, namespace, name, port };
+  const traffic = service?.traffic ?? null;
+  const attached = protocol === "opaque"
+    ? null
+    : outboundRoutes(mesh, reads, { ...parent, traffic }, source, appProtocol !== "http");
   return {
     kind: "policy",
     h2c: appProtocol === "kubernetes.io/h2c",
     policy: {
       ...base(mesh),
       origin: { group: "core", kind: "Service", namespace, name, port },
-      protocol,
+      protocol: attached?.kind === "grpc" ? "http" : protocol,
+      ...(attached === null ? {} : { attached }),
       routes: protocol === "opaque" ? [] : [{
         name: "http",
         match: MATCH_ALL,

@@ -56,15 +56,20 @@ export function outboundService(
 ): ServiceImpl<typeof OutboundPolicies> {
   const policies = new JoinCache<PolicyAnswer>(mesh.cluster);
   const open = (request: TrafficSpec) => {
-    if (workloadFromWire(request.sourceWorkload) === null) {
+    const workload = workloadFromWire(request.sourceWorkload);
+    if (workload === null) {
       throw new ConnectError(
         "The source workload is not JSON with ns and pod",
         Code.InvalidArgument,
       );
     }
     const target = readTarget(request);
+    const { namespace } = workload;
     return () =>
-      policies.lease(JSON.stringify(target), (reads) => clientPolicyOf(mesh, reads, target));
+      policies.lease(
+        `${namespace} ${JSON.stringify(target)}`,
+        (reads) => clientPolicyOf(mesh, reads, target, namespace),
+      );
   };
   const toWire = (answer: PolicyAnswer): OutboundPolicy => {
     if (answer.kind === "none") throw new ConnectError("No such service", Code.NotFound);

@@ -1,0 +1,140 @@
+// The routes of objects that clients of a Service, or of an EgressNetwork, are given: GRPCRoutes if there
+// are any, else HTTPRoutes. A route of the parent's own namespace is for all clients, one of another
+// namespace for clients of that namespace only.
+
+import { defaultOrigin } from "../../api/origin.ts";
+import type {
+  AttachedBackend,
+  AttachedRoute,
+  AttachedRoutes,
+  AttachedRule,
+} from "../../model/attached-route.ts";
+import { fullName } from "../destination/authority.ts";
+import type { Reads } from "../join.ts";
+import type { BackendRef, ParentRef } from "../kinds/route-refs.ts";
+import { POLICY_GROUP } from "../kinds/route-refs.ts";
+import type { RouteRow } from "../kinds/route-row.ts";
+import type { Traffic } from "../kinds/traffic.ts";
+import type { Mesh } from "../mesh.ts";
+import { keyOf, type Resource } from "../resource.ts";
+import { parentGroup } from "../route-table.ts";
+import type { Table } from "../table.ts";
+import { byPrecedence, parentVerdict } from "./route-parents.ts";
+
+/** What clients go to, at one of its ports. */
+export interface RouteParent {
+  readonly kind: "Service" | "EgressNetwork";
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  /** What holds where a route says nothing; null: nothing does. */
+  readonly traffic: Traffic | null;
+}
+
+/**
+ * The routes in force at a parent for clients of the namespace `source`, in order of precedence; null:
+ * there are none, and the default route counts. `grpc` false: the port speaks HTTP/1, which carries none.
+ */
+export function outboundRoutes(
+  mesh: Mesh,
+  reads: Reads,
+  parent: RouteParent,
+  source: string,
+  grpc = true,
+): AttachedRoutes | null {
+  reads.namespaces.add(parent.namespace);
+  const { httpRoutes, gatewayHttpRoutes, grpcRoutes } = mesh.cluster;
+  const of = <Match>(
+    tables: readonly Table<Resource, RouteRow<Match>>[],
+  ): readonly AttachedRoute<Match>[] =>
+    tables.flatMap((table) => [...table.group(parentGroup(parent))])
+      .filter((route) => isFor(route, parent, source) && isInForce(mesh, route, parent))
+      .sort(byPrecedence)
+      .map((route) => attached(mesh, reads, route, parent));
+  if (grpc) {
+    const routes = of([grpcRoutes]);
+    if (routes.length > 0) return { kind: "grpc", routes };
+  }
+  const routes = of([httpRoutes, gatewayHttpRoutes]);
+  return routes.length > 0 ? { kind: "http", routes } : null;
+}
+
+function isFor(route: RouteRow<unknown>, parent: RouteParent, source: string): boolean {
+  return route.namespace === parent.namespace || route.namespace === source;
+}
+
+function isInForce(mesh: Mesh, route: RouteRow<unknown>, parent: RouteParent): boolean {
+  return route.parents.some((p) =>
+    isAt(p, parent) &&
+    parentVerdict(mesh.cluster, mesh.options.clusterNetworks, route, p) === "accepted"
+  );
+}
+
+function isAt(ref: ParentRef, parent: RouteParent): boolean {
+  return ref.kind === parent.kind && ref.namespace === parent.namespace &&
+    ref.name === parent.name && (ref.port === 0 || ref.port === parent.port);
+}
+
+function attached<Match>(
+  mesh: Mesh,
+  reads: Reads,
+  route: RouteRow<Match>,
+  parent: RouteParent,
+): AttachedRoute<Match> {
+  const { group, kind, namespace, name, hosts } = route;
+  const { traffic } = parent;
+  const fallback = kind === "GRPCRoute" ? traffic?.grpcRetry : traffic?.retry;
+  return {
+    origin: { group, kind, namespace, name, port: 0 },
+    hosts,
+    rules: route.rules.map(({ matches, filters, backends, limits }): AttachedRule<Match> => ({
+      matches,
+      filters,
+      backends: backends.map((ref) => backendOf(mesh, reads, ref, parent)),
+      retry: route.retry ?? fallback ?? null,
+      limits: limits ?? traffic?.limits ?? null,
+    })),
+    chain: parent.kind === "Service"
+      ? mesh.filters.refs({ kind: "Service", namespace: parent.namespace, name: parent.name }, name)
+      : [],
+  };
+}
+
+/** A backend that is written without a namespace is of the parent's, as Linkerd has it. */
+function backendOf(
+  mesh: Mesh,
+  reads: Reads,
+  ref: BackendRef,
+  parent: RouteParent,
+): AttachedBackend {
+  const { weight, name, filters, to } = ref;
+  const namespace = ref.namespace === "" ? parent.namespace : ref.namespace;
+  const of = (origin: AttachedBackend["origin"], target: AttachedBackend["to"]) => ({
+    ...{ weight, origin, to: target },
+    filters: target.kind === "invalid" ? [] : filters,
+  });
+  const invalid = (message: string) => ({ kind: "invalid" as const, message });
+  if (to.kind === "invalid") return of(defaultOrigin("invalid"), invalid(to.message));
+  reads.namespaces.add(namespace);
+  if (to.kind === "Service") {
+    const origin = { group: "core", kind: "Service", namespace, name, port: to.port };
+    const service = mesh.cluster.services.get(keyOf({ namespace, name }));
+    if (service === null) return of(origin, invalid(`Service not found ${name}`));
+    const destination = `${fullName({ namespace, name }, mesh.options.clusterDomain)}:${to.port}`;
+    return of(origin, { kind: "balancer", destination, hash: service.hash });
+  }
+  const port = to.port === 0 ? parent.port : to.port;
+  const origin = { group: POLICY_GROUP, kind: "EgressNetwork", namespace, name, port };
+  if (mesh.cluster.egressNetworks.get(keyOf({ namespace, name })) === null) {
+    return of(origin, invalid(`EgressNetwork not found ${name}`));
+  }
+  if (parent.kind === "Service") {
+    return of(origin, invalid("EgressNetwork backends attach to EgressNetwork parents only"));
+  }
+  return name === parent.name && namespace === parent.namespace
+    ? of(origin, { kind: "parent" })
+    : of(
+      origin,
+      invalid("Route with EgressNetwork backend needs to have the same EgressNetwork as a parent"),
+    );
+}
