@@ -116,6 +116,8 @@ export class Exchange {
   backend: unknown = null;
   /** How long it waited for an endpoint. */
   waitedMs = 0;
+  /** How often it was sent again because nothing of it was processed, over all attempts. */
+  replays = 0;
   /** The head of an endpoint's response went to the client. */
   answered = false;
   /** Which endpoints a filter wants asked, or null. */
@@ -175,6 +177,7 @@ export class Exchange {
     this.attemptTimeoutMs = 0;
     this.backend = null;
     this.waitedMs = 0;
+    this.replays = 0;
     this.answered = false;
     this.choice = null;
     this.givenCookie = "";

@@ -5,7 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
 import type { Answer, Said } from "./support/http.ts";
-import { pod, profile, service, yaml } from "./support/objects.ts";
+import { type KubeObject, pod, profile, service, yaml } from "./support/objects.ts";
 import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(100);
@@ -13,8 +13,21 @@ const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.2`, ports: [] };
 const CATALOGUE: MeshPod = { name: "catalogue", app: "catalogue", ip: `${NET}.3`, ports: [8080] };
 /** Has neither a proxy nor an application. */
 const GONE: MeshPod = { name: "gone", app: "vote", ip: `${NET}.4`, ports: [8080] };
+/** Has no proxy: an address where nobody listens. */
+const BARE_IP = `${NET}.5`;
 const MAX_IN_FLIGHT = 3;
 const FAILFAST_MS = 400;
+
+/** The same pod without a proxy. */
+function unmeshed(object: KubeObject): KubeObject {
+  const { metadata, spec } = object as Record<"metadata" | "spec", Record<string, unknown>>;
+  const [app] = spec["containers"] as readonly unknown[];
+  return {
+    ...object,
+    metadata: { ...metadata, labels: {} },
+    spec: { ...spec, containers: [app] },
+  };
+}
 
 let mesh: TestMesh;
 /** Requests that the application holds, until each is answered. */
@@ -30,6 +43,8 @@ test.before(async () => {
         pod("gone", GONE.ip, "vote"),
         ...service("catalogue", `${NET}.103`, { catalogue: CATALOGUE.ip }),
         ...service("gone", `${NET}.104`, { gone: GONE.ip }),
+        unmeshed(pod("bare", BARE_IP, "vote")),
+        ...service("bare", `${NET}.107`, { bare: BARE_IP }),
         ...service("hasty", `${NET}.105`, { catalogue: CATALOGUE.ip }),
         profile("hasty", { retryRatio: 0, minRetriesPerSecond: 0, ttl: "10s" }, {
           timeout: "200ms",
@@ -95,8 +110,15 @@ test("a service without a ready endpoint is 504, and served once there is one", 
   await eventually("it is served", async () => assert.is((await call("empty")).body, "ok"));
 });
 
-test("an endpoint that refuses connections is 502 with its address", async () => {
-  await refused("i/o", 502, new RegExp(`${GONE.ip}.*ECONNREFUSED`), () => call("gone"));
+test("an endpoint of HTTP/1 that refuses connections is 502 with its address", async () => {
+  await refused("i/o", 502, new RegExp(`${BARE_IP}.*ECONNREFUSED`), () => call("bare"));
+});
+
+test("a meshed endpoint that refuses connections is waited for, then 504 with its address", async () => {
+  const why = new RegExp(`^Nobody can be connected to for gone\\.shop.*${GONE.ip}.*ECONNREFUSED`);
+  const started = performance.now();
+  await refused("failfast", 504, why, () => call("gone"));
+  assert.ok(performance.now() - started >= FAILFAST_MS - 50, "it waits for one first");
 });
 
 test("an answer that takes longer than its route allows is 504", async () => {

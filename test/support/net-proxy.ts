@@ -33,6 +33,8 @@ export interface NetProxyOptions {
   readonly discovery?: Discovery;
   /** The inbound stack, before the first of `to`, with a transport header where TLS is. */
   readonly inbound?: boolean;
+  /** How long requests wait for a connection of HTTP/2. */
+  readonly failfastMs?: number;
   /** Outbound: every connection is one that was redirected here on its way to this address. */
   readonly original?: SocketAddr;
   /** Its identity; without, it speaks plain text. */
@@ -91,7 +93,11 @@ export async function netProxy(o: NetProxyOptions): Promise<NetProxy> {
   const targets = new Targets(
     discovery,
     reachOptions(reach),
-    { ...STATIC_OUTBOUND, inFlight: { count: 0 } },
+    {
+      ...STATIC_OUTBOUND,
+      inFlight: { count: 0 },
+      failfastMs: o.failfastMs ?? STATIC_OUTBOUND.failfastMs,
+    },
     Infinity,
   );
   const server = serverOptions({ metrics, log: SILENT, draining, tellMesh: () => true });

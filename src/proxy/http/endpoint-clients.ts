@@ -49,6 +49,11 @@ export interface EndpointClientsOptions {
   readonly http2: Http2Knobs;
   readonly metrics: ProxyMetrics;
   readonly direction: "inbound" | "outbound";
+  /**
+   * Sends a request again that was not processed, and says who takes what is left of it; null: it had
+   * better stay with this address. Absent: it stays.
+   */
+  again?(x: Exchange, reply: Reply): Sink | null;
 }
 
 /** For the peer's SETTINGS, and for a frame or header block that began. */
@@ -66,7 +71,8 @@ export class EndpointClients {
   constructor(o: EndpointClientsOptions, load: LoadListener) {
     this.#protocol = o.protocol;
     const bounds = boundsFamily(o.metrics);
-    this.http1 = new EndpointClient({ ...o, preface: o.preface("http1") }, load);
+    const again = (x: Exchange, reply: Reply) => o.again?.(x, reply) ?? null;
+    this.http1 = new EndpointClient({ ...o, preface: o.preface("http1"), again }, load);
     this.http2 = new Http2EndpointClient({
       driver: o.driver,
       connect: o.connect,
@@ -76,6 +82,7 @@ export class EndpointClients {
       maxOpen: o.maxOpen,
       maxWaiting: MAX_WAITING,
       origProto: o.protocol === "mesh",
+      again,
       flooded: (bound) => o.metrics.count(bounds, { direction: o.direction, peer: "dst", bound }),
       session: {
         ...o.http2,
@@ -97,18 +104,39 @@ export class EndpointClients {
 
   /** Whether a request has to wait for a connection that is not made yet. */
   mustConnect(request: RequestHead): boolean {
-    return this.#isHttp2(request) ? !this.http2.hasRoom : !this.http1.hasIdle;
+    return this.isHttp2(request) ? !this.http2.hasRoom : !this.http1.hasIdle;
+  }
+
+  /** Whether a request waits for a connection that others can use too, and there is none. */
+  isCold(request: RequestHead): boolean {
+    return this.isHttp2(request) && !this.http2.isOpen;
+  }
+
+  /**
+   * Begins a connection of HTTP/2 unless there is one; false: what is asked for is HTTP/1, whose
+   * connections are made by requests.
+   */
+  dial(isHttp2: boolean): boolean {
+    if (this.#protocol === "http1" || (this.#protocol === "same" && !isHttp2)) return false;
+    this.http2.dial();
+    return true;
+  }
+
+  /** Sends a request again that a kept connection lost: over HTTP/1 on a new one. */
+  redispatch(x: Exchange, reply: Reply): Sink {
+    return this.isHttp2(x.request) ? this.http2.dispatch(x, reply) : this.http1.fresh(x, reply);
   }
 
   /** Sends a request to the address. */
   dispatch(x: Exchange, reply: Reply): Sink {
     const { request } = x;
     if (request.upgrade && this.#protocol !== "http2") return this.#upgrade(x, reply);
-    const isHttp2 = this.#isHttp2(request);
+    const isHttp2 = this.isHttp2(request);
     return isHttp2 ? this.http2.dispatch(x, reply) : this.http1.dispatch(x, reply);
   }
 
-  #isHttp2(head: RequestHead): boolean {
+  /** Whether a request goes over HTTP/2. */
+  isHttp2(head: RequestHead): boolean {
     if (head.isConnect) return false; // becomes a tunnel of bytes
     switch (this.#protocol) {
       case "http1":

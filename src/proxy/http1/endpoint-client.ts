@@ -19,6 +19,8 @@ export interface EndpointClientOptions {
   readonly maxIdle: number;
   /** Connections at once; more requests are refused. */
   readonly maxOpen: number;
+  /** Sends a request again that a kept connection lost; null: it had better stay with this endpoint. */
+  again(x: Exchange, reply: Reply): Sink | null;
 }
 
 /** What happens to an endpoint's load; the balancer listens. */
@@ -70,13 +72,14 @@ export class EndpointClient implements ClientOwner {
   /** Sends a request to the endpoint. */
   dispatch(x: Exchange, reply: Reply): Sink {
     const idle = this.#idle.pop();
-    if (idle === undefined) return this.#connect(x, reply);
+    if (idle === undefined) return this.fresh(x, reply);
     this.#busy.add(idle);
     this.#load.started();
     return idle.start(x, reply);
   }
 
-  #connect(x: Exchange, reply: Reply): Sink {
+  /** Sends a request on a new connection, which cannot have been given up meanwhile. */
+  fresh(x: Exchange, reply: Reply): Sink {
     if (this.open >= this.#o.maxOpen) {
       reply.fail(
         new MeshError("overload", `${this.name} has ${this.open} connections, which is the limit`),
@@ -131,7 +134,8 @@ export class EndpointClient implements ClientOwner {
   }
 
   again(x: Exchange, reply: Reply): Sink {
-    return this.#connect(x, reply);
+    x.replays++;
+    return this.#o.again(x, reply) ?? this.fresh(x, reply);
   }
 
   /** Closes those that were idle too long; the oldest are at the bottom. */

@@ -28,6 +28,8 @@ export interface Http2EndpointOptions {
   readonly origProto: boolean;
   /** The endpoint ran into a bound; its connection ends. */
   flooded(what: Flood): void;
+  /** Sends a request again that was not processed; null: it had better stay with this endpoint. */
+  again(x: Exchange, reply: Reply): Sink | null;
 }
 
 /** What a connection is expected to take until its peer's SETTINGS are known (RFC 9113 §6.5.2). */
@@ -83,6 +85,12 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     return false;
   }
 
+  /** Whether there is a connection that takes streams, if not now then when others are over. */
+  get isOpen(): boolean {
+    for (const client of this.#clients) if (client.isOpen) return true;
+    return false;
+  }
+
   /** Requests that wait for a connection. */
   get waiting(): number {
     return this.#waiting.size;
@@ -97,6 +105,11 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   learn(known: () => void): void {
     this.#asking.push(known);
     if (this.#clients.length === 0) this.#connect();
+  }
+
+  /** Begins a connection before there is a request for it, unless there is one, or one is begun. */
+  dial(): void {
+    if (this.#clients.length === 0 && !this.#closed) this.#connect();
   }
 
   /** Sends a request to the endpoint. */
@@ -126,6 +139,10 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
     }
     this.#waiting.add(stream);
     this.#connectMore();
+  }
+
+  again(x: Exchange, reply: Reply): Sink | null {
+    return this.#o.again(x, reply);
   }
 
   forget(stream: ClientStream): void {

@@ -111,6 +111,11 @@ export class BalancerSeries {
     return group;
   }
 
+  /** A request or connection came, and is counted when it is known how long it waited. */
+  came(): void {
+    this.#live();
+  }
+
   /** A request or connection found an endpoint at once. */
   passed(): void {
     this.#live();

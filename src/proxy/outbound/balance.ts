@@ -139,27 +139,60 @@ function nameFor(x: Exchange, authority: string | undefined): void {
   request.newAuthority = authority ?? x.ownAuthority;
 }
 
+/** What an endpoint's requests say of it; all else is as for any other. */
+function aim(target: Target, x: Exchange, { endpoint, connect }: EndpointState): void {
+  const { authority, labels } = endpoint;
+  x.endpointLabels = labels;
+  if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
+  tellCanonical(x.request, connect.tls === null ? null : target.canonical);
+}
+
 /** The innermost layer: gives the attempt to an endpoint's connections. */
 export function balance(
   target: Target,
   random: () => number,
   tap: TapHub = NOBODY,
 ): HttpService {
-  const now = () => target.reach.driver.now;
-  const attempt = (x: Exchange, outer: Reply, isMoved: boolean): Sink => {
-    const { backend, endpoint } = target.keys !== null && x.choice === null
+  const { driver } = target.reach;
+  const now = () => driver.now;
+  /** Sends it to one endpoint; who observes requests sees it. */
+  const observed = (x: Exchange, reply: Reply, { endpoint, connect, client }: EndpointState) => {
+    if (tap.active === 0) return client.dispatch(x, reply);
+    const ends = outboundEnds(
+      endpoint,
+      connect.tls === null ? null : endpoint.identity?.name ?? "",
+      (x.route as RouteState).route.labels,
+    );
+    return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
+  };
+  const attempt = (x: Exchange, outer: Reply, isMoved: boolean, isQuiet: boolean): Sink => {
+    const choice = target.keys !== null && x.choice === null
       ? pickByKey(target, target.keys, x, random)
       : pickByLoad(target, x, random);
+    const { backend } = choice;
+    let { endpoint } = choice;
+    // What has waited goes where a connection is.
+    if (isMoved && endpoint !== null && endpoint.client.isCold(x.request)) {
+      endpoint = pickReady(target, x, endpoint, now(), random) ?? endpoint;
+    }
     const route = x.route as RouteState;
     const series = backend === null ? route.backend : backend.series;
     const balancer = backend === null ? route.balancer : backend.balancer;
-    x.backend = series;
-    series?.started();
-    if (!isMoved) queued(balancer, x); // it came and waited once
-    // Who was given a cookie must be told.
-    const reply = x.givenCookie === "" || target.keys === null
+    if (x.backend !== series) {
+      // It waited for another backend before.
+      if (x.backend !== null) settle(x, 0, "IO", now());
+      x.backend = series;
+      series?.started();
+    }
+    // Who was given a cookie must be told, once.
+    const reply = isMoved || x.givenCookie === "" || target.keys === null
       ? outer
       : target.keys.telling(x, outer);
+    const wrong = endpoint === null ? null : wrongIdentity(x, endpoint);
+    // Where a filter chose, it is the filter that is asked what comes after.
+    const mayMove = !isMoved && wrong === null && endpoint !== null && x.choice === null;
+    const isCold = mayMove && endpoint !== null && endpoint.client.isCold(x.request);
+    if (!isMoved && !isCold) queued(balancer, x); // it came and waited once
     if (backend !== null && backend.authority === "") {
       reply.fail(new MeshError("no-backend", "The route leads to a backend that does not exist"));
       return NOTHING_MORE;
@@ -174,42 +207,81 @@ export function balance(
       reply.fail(new MeshError("failfast", `No endpoint of ${authority}${which} is ${why}`));
       return NOTHING_MORE;
     }
-    const wrong = wrongIdentity(x, endpoint);
     if (wrong !== null) {
       reply.fail(wrong);
       return NOTHING_MORE;
     }
-    x.endpointLabels = endpoint.endpoint.labels;
-    const { client, endpoint: { authority } } = endpoint;
-    if (authority !== undefined || x.ownAuthority !== undefined) nameFor(x, authority);
-    tellCanonical(x.request, endpoint.connect.tls === null ? null : target.canonical);
+    aim(target, x, endpoint);
+    const { client } = endpoint;
     const isAlone = (backend ?? target).endpoints.length < 2;
-    // Where a filter chose, it is the filter that is asked what comes after.
-    const stays = isMoved || isAlone || x.choice !== null || !client.mustConnect(x.request);
-    if (stays && tap.active === 0) return client.dispatch(x, reply);
-    const send: HttpService = (x, reply) => {
-      if (tap.active === 0) return client.dispatch(x, reply);
-      const ends = outboundEnds(
-        endpoint.endpoint,
-        endpoint.connect.tls === null ? null : endpoint.endpoint.identity?.name ?? "",
-        (x.route as RouteState).route.labels,
-      );
-      return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
-    };
-    if (stays) return send(x, reply);
+    if (!isCold && (!mayMove || isAlone || !client.mustConnect(x.request))) {
+      return tap.active === 0 || isQuiet ? client.dispatch(x, reply) : observed(x, reply, endpoint);
+    }
+    if (isCold) balancer?.came();
+    const first = endpoint;
+    const isHttp2 = client.isHttp2(x.request);
     return elsewhere(x, reply, {
-      first: send,
-      again: (x, reply) => attempt(x, reply, true),
+      driver,
+      first: isCold && first.isAway(now()) ? null : (x, reply) => observed(x, reply, first),
+      again: (x, reply) => attempt(x, reply, true, false),
       moves: (why) => {
-        const at = now();
-        const isThere = target.endpoints.some((e) =>
-          e !== endpoint && (backend === null || e.endpoint.backend === backend.authority) &&
-          !e.isAway(at) && !e.isEjected(at)
-        );
-        if (isThere) settle(x, 0, streamError(why), at);
-        return isThere;
+        if (!hasOther(target, first, now())) return false;
+        // Over HTTP/1 each of them was asked; over HTTP/2 it has only waited so far.
+        if (!isHttp2) settle(x, 0, streamError(why), now());
+        return true;
+      },
+      isCold,
+      queue: isHttp2 ? backend?.queue ?? target.queueOf(backend?.authority ?? null) : null,
+      settled: () => {
+        if (isCold) queued(balancer, x);
       },
     });
   };
-  return (x, reply) => attempt(x, reply, false);
+  // Not processed by `from`: it goes to another that is ready; else it waits until one is.
+  target.replay = (x, outer, from) => {
+    if (x.choice !== null) return null;
+    // A request that has a key stays with its owner as long as that is there.
+    const other = target.keys !== null ? null : pickReady(target, x, from, now(), random);
+    const isCold = from.client.isCold(x.request);
+    if (other === null && !isCold) return null;
+    const to = other ?? from;
+    aim(target, x, to);
+    return elsewhere(x, outer, {
+      driver,
+      // Whoever observes the request sees it as one.
+      first: other === null && to.isAway(now())
+        ? null
+        : (x, reply) => to.client.redispatch(x, reply),
+      again: (x, reply) => attempt(x, reply, true, true),
+      moves: () => hasOther(target, to, now()),
+      isCold: other === null,
+      queue: to.client.isHttp2(x.request) ? target.queueOf(from.endpoint.backend ?? null) : null,
+      settled: () => {},
+    });
+  };
+  return (x, reply) => attempt(x, reply, false, false);
+}
+
+/** One of the same backend that takes the request now, other than `from`. */
+function pickReady(
+  { endpoints }: Target,
+  x: Exchange,
+  from: EndpointState,
+  now: number,
+  random: () => number,
+): EndpointState | null {
+  const ready = endpoints.filter((e) =>
+    isOther(e, from, now) && !e.client.isCold(x.request) && wrongIdentity(x, e) === null
+  );
+  return ready.length === 0 ? null : pickOf(ready, now, random);
+}
+
+function hasOther({ endpoints }: Target, from: EndpointState, now: number): boolean {
+  return endpoints.some((e) => isOther(e, from, now));
+}
+
+/** Whether it is of the same backend, and may be asked. */
+function isOther(e: EndpointState, from: EndpointState, now: number): boolean {
+  return e !== from && e.endpoint.backend === from.endpoint.backend && !e.isAway(now) &&
+    !e.isEjected(now);
 }

@@ -4,6 +4,7 @@
 import type { Backoff } from "../../core/clock.ts";
 import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
+import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import type { Labels } from "../../core/sheet.ts";
 import type { FailureAccrual } from "../../model/accrual.ts";
 import type { Endpoint } from "../../model/endpoint.ts";
@@ -21,6 +22,7 @@ import { ConnectionSeries, localityOf } from "../metrics/connections.ts";
 import { RequestSeries } from "../metrics/requests.ts";
 import { encodeTransportHeader, TRANSPORT_ALPN } from "../../api/transport-header.ts";
 import { Breaker } from "./breaker.ts";
+import type { ConnectQueue, Dialled } from "./connect-queue.ts";
 import { PeakEwma, type PendingCount } from "./peak-ewma.ts";
 
 /** How this proxy reaches endpoints. Per process. */
@@ -44,6 +46,14 @@ export interface ReachOptions {
   readonly protocol?: EndpointProtocol;
   /** Of HTTP/2 connections; absent: the defaults. */
   readonly http2?: Http2Knobs;
+}
+
+/** The target that an endpoint is of. */
+export interface EndpointOwner {
+  /** Who waits for a connection to any of its endpoints. */
+  readonly queues: Iterable<ConnectQueue>;
+  /** Sends a request again that `from` did not process; null: it stays there. */
+  replay: ((x: Exchange, reply: Reply, from: EndpointState) => Sink | null) | null;
 }
 
 /** What `connect` needs to reach an endpoint. Mesh TLS whenever the endpoint has an identity. */
@@ -100,7 +110,7 @@ function http2Of({ http2 }: Endpoint, o: Http2Knobs): Http2Knobs {
   };
 }
 
-export class EndpointState implements LoadListener {
+export class EndpointState implements LoadListener, Dialled {
   readonly endpoint: Endpoint;
   readonly name: string;
   readonly ewma: PeakEwma;
@@ -112,9 +122,11 @@ export class EndpointState implements LoadListener {
   readonly connect: ConnectTo;
   readonly #backoff: Backoff;
   readonly #breaker: Breaker | null;
+  readonly #owner: EndpointOwner | null;
   /** After the last connection that could not be made; 0: it was made. */
   #waitMs = 0;
-  #awayUntilMs = 0;
+  /** Not connected to before, while there is another; by the driver's clock. */
+  awayUntilMs = 0;
   /** Open connections. */
   connections = 0;
   /** Connections that carry no requests: open, or being made. */
@@ -128,7 +140,9 @@ export class EndpointState implements LoadListener {
     accrual: FailureAccrual | null,
     isFailure: (status: number) => boolean,
     together?: PendingCount,
+    owner: EndpointOwner | null = null,
   ) {
+    this.#owner = owner;
     this.endpoint = endpoint;
     this.name = formatSocketAddr(endpoint.addr);
     this.#o = o;
@@ -154,12 +168,13 @@ export class EndpointState implements LoadListener {
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,
       maxOpen: o.maxOpen,
+      again: (x, reply) => owner?.replay?.(x, reply, this) ?? null,
     }, this);
   }
 
   /** No connection could be made, and it is too early to try again: others are asked first. */
   isAway(nowMs: number): boolean {
-    return nowMs < this.#awayUntilMs;
+    return nowMs < this.awayUntilMs;
   }
 
   /** Its answers were bad: it is left alone, also when there is no other. */
@@ -167,9 +182,18 @@ export class EndpointState implements LoadListener {
     return this.#breaker !== null && !this.#breaker.admits(nowMs);
   }
 
+  get isOpen(): boolean {
+    return this.client.http2.isOpen;
+  }
+
+  dial(isHttp2: boolean): boolean {
+    return this.client.dial(isHttp2);
+  }
+
   unreachable(): void {
     this.#waitMs = this.#backoff.next();
-    this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
+    this.awayUntilMs = this.#o.driver.now + this.#waitMs;
+    if (this.#owner !== null) { for (const queue of this.#owner.queues) queue.changed(); }
   }
 
   connected(ch: Chan): void {
@@ -177,9 +201,10 @@ export class EndpointState implements LoadListener {
     if (this.#waitMs > 0) {
       this.#backoff.reset();
       this.#waitMs = 0;
-      this.#awayUntilMs = 0;
+      this.awayUntilMs = 0;
     }
     this.connections++;
+    if (this.#owner !== null) { for (const queue of this.#owner.queues) queue.connected(); }
     this.#tcp.opened();
     if (this.connect.tls !== null) this.#o.metrics.mtlsConnections++;
     else if (!isPodLocal(this.endpoint.addr.ip, this.#o.podIps)) {
@@ -195,7 +220,7 @@ export class EndpointState implements LoadListener {
   started(): void {
     this.ewma.pending++;
     // One request finds out whether it is back; the others wait for what it finds.
-    if (this.#waitMs > 0) this.#awayUntilMs = this.#o.driver.now + this.#waitMs;
+    if (this.#waitMs > 0) this.awayUntilMs = this.#o.driver.now + this.#waitMs;
     this.#breaker?.started();
     this.requests.started();
   }

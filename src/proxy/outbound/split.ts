@@ -4,6 +4,7 @@
 import type { RouteSplit, SplitBackend } from "../../model/route.ts";
 import type { BackendSeries } from "../metrics/backends.ts";
 import type { BalancerSeries } from "../metrics/balancers.ts";
+import type { ConnectQueue } from "./connect-queue.ts";
 import type { EndpointState } from "./endpoint.ts";
 import type { HashRing } from "./hash-ring.ts";
 
@@ -18,11 +19,13 @@ export interface BackendState {
   /** What its attempts count in; null: nothing. */
   readonly series: BackendSeries | null;
   readonly balancer: BalancerSeries | null;
+  /** Where its requests wait for a connection; null: nowhere. */
+  readonly queue: ConnectQueue | null;
 }
 
 /** What a backend has beside its endpoints. */
-type BackendParts = Pick<BackendState, "ring" | "series" | "balancer">;
-const NO_PARTS: BackendParts = { ring: null, series: null, balancer: null };
+type BackendParts = Pick<BackendState, "ring" | "series" | "balancer" | "queue">;
+const NO_PARTS: BackendParts = { ring: null, series: null, balancer: null, queue: null };
 
 export interface SplitState {
   readonly pick: RouteSplit["pick"];
@@ -47,8 +50,8 @@ export function splitState(
 }
 
 /**
- * The backend of an attempt: of those that have an endpoint which is not ejected, the first, or one by
- * weight. None available: the first with a weight, whose failure then tells why.
+ * The backend of an attempt: of those that have an endpoint which is not ejected, and that do not fail
+ * fast, the first, or one by weight. None available: the first with a weight, whose failure then tells why.
  */
 export function pickBackend(
   split: SplitState,
@@ -74,8 +77,9 @@ export function pickBackend(
   return last;
 }
 
-function isAvailable({ authority, weight, endpoints }: BackendState, now: number): boolean {
-  if (weight === 0) return false;
+function isAvailable(backend: BackendState, now: number): boolean {
+  const { authority, weight, endpoints, queue } = backend;
+  if (weight === 0 || (queue !== null && queue.isShut)) return false;
   if (authority === "") return true;
   for (const endpoint of endpoints) if (!endpoint.isEjected(now)) return true;
   return false;

@@ -24,6 +24,7 @@ export interface SeriesOptions {
 /** One balancer, and the backend whose it is; null: the target's only one. */
 interface Balancer {
   readonly of: string | null;
+  readonly kind: BalancerKind;
   readonly series: BalancerSeries;
 }
 
@@ -91,6 +92,7 @@ export class TargetSeries {
     const { metrics, failfastMs = 0 } = this.#o;
     return memo(this.#balancers, { ...labels, kind }, () => ({
       of: of?.authority ?? null,
+      kind,
       series: new BalancerSeries(metrics, kind, labels, failfastMs, nowMs),
     })).series;
   }
@@ -98,6 +100,13 @@ export class TargetSeries {
   /** Whether requests to the target fail at once now. */
   gate(isShut: boolean, nowMs: number): void {
     for (const { series } of this.#balancers.values()) series.gate(isShut, nowMs);
+  }
+
+  /** Whether requests to one backend fail at once now, because it cannot be connected to. */
+  gateOf(backend: string | null, isShut: boolean, nowMs: number): void {
+    for (const { of, kind, series } of this.#balancers.values()) {
+      if (of === backend && kind === "http") series.gate(isShut, nowMs);
+    }
   }
 
   /** Writes what is true of all balancers, by their backends; null: the target is gone. */

@@ -2,6 +2,7 @@
 // load, routes with their metrics, the retry budget. Target rate; requests only read it.
 
 import { MeshError } from "../../core/errors.ts";
+import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import type { FilterChain } from "../../core/filter.ts";
 import type { HeaderEdit } from "../../core/head.ts";
 import { endpointKey } from "../../model/endpoint.ts";
@@ -12,7 +13,8 @@ import type { BackendSeries } from "../metrics/backends.ts";
 import type { BalancerKind, BalancerSeries, UpdateOp } from "../metrics/balancers.ts";
 import type { OutboundRouteSeries } from "../metrics/outbound-routes.ts";
 import type { RouteSeries } from "../metrics/routes.ts";
-import { EndpointState, type ReachOptions } from "./endpoint.ts";
+import { ConnectQueue } from "./connect-queue.ts";
+import { type EndpointOwner, EndpointState, type ReachOptions } from "./endpoint.ts";
 import { KeyReader } from "./hash-key.ts";
 import { HashRing } from "./hash-ring.ts";
 import { HashSeries } from "./hash-series.ts";
@@ -41,7 +43,13 @@ export interface Waiting {
   retry(): void;
 }
 
-export class Target {
+/** What is configured of waiting, and of series. */
+export interface TargetOptions extends SeriesOptions {
+  /** Requests that wait for a connection to one backend. */
+  readonly queueCapacity?: number;
+}
+
+export class Target implements EndpointOwner {
   readonly watched: Watched<OutboundSnapshot>;
   readonly reach: ReachOptions;
   snapshot: OutboundSnapshot | null = null;
@@ -56,6 +64,8 @@ export class Target {
   hashes: HashSeries | null = null;
   budget: RetryTokens | null = null;
   readonly waiting = new Set<Waiting>();
+  /** Set by the balancer. */
+  replay: ((x: Exchange, reply: Reply, from: EndpointState) => Sink | null) | null = null;
   /** Requests and tunnels in progress. */
   active = 0;
   lastUsedMs = 0;
@@ -63,6 +73,9 @@ export class Target {
   /** What is pending at all endpoints of a backend; the empty name is the target's own. */
   readonly #pending = new Map<string, PendingCount>();
   readonly #end: () => void;
+  readonly #o: TargetOptions;
+  /** Who waits for a connection, by backend; the empty name is the target's own. */
+  readonly #queues = new Map<string, ConnectQueue>();
   readonly #series: TargetSeries;
   readonly #updates = new Map<string | null, Record<UpdateOp, number>>();
   #isFailfast = false;
@@ -70,9 +83,10 @@ export class Target {
   constructor(
     watched: Watched<OutboundSnapshot>,
     reach: ReachOptions,
-    series: SeriesOptions = reach,
+    options: TargetOptions = reach,
   ) {
-    this.#series = new TargetSeries(series);
+    this.#o = options;
+    this.#series = new TargetSeries(options);
     this.watched = watched;
     this.reach = reach;
     this.lastUsedMs = reach.driver.now;
@@ -86,8 +100,35 @@ export class Target {
   }
 
   set failfast(isShut: boolean) {
+    if (isShut === this.#isFailfast) return;
     this.#isFailfast = isShut;
     this.#series.gate(isShut, this.reach.driver.now);
+  }
+
+  get queues(): Iterable<ConnectQueue> {
+    return this.#queues.values();
+  }
+
+  /** Where requests to a backend wait for a connection; null: to the target's only one. */
+  queueOf(backend: string | null): ConnectQueue {
+    let queue = this.#queues.get(backend ?? "");
+    if (queue === undefined) {
+      const { failfastMs = 0, queueCapacity = 0 } = this.#o;
+      const { driver } = this.reach;
+      queue = new ConnectQueue({
+        driver,
+        failfastMs,
+        capacity: queueCapacity,
+        who: () => backend ?? this.snapshot?.authority ?? "the target",
+        members: () =>
+          backend === null
+            ? this.endpoints
+            : this.endpoints.filter((e) => e.endpoint.backend === backend),
+        gate: (isShut) => this.#series.gateOf(backend, isShut, driver.now),
+      });
+      this.#queues.set(backend ?? "", queue);
+    }
+    return queue;
   }
 
   /** The balancer of connections to the target, for metrics. */
@@ -120,7 +161,8 @@ export class Target {
         if (!e.isEjected(now) && !e.isAway(now)) ready++;
       }
       const updates = this.#updatesOf(backend);
-      return { ready, pending: all - ready, waiting: this.waiting.size, updates };
+      const waiting = this.waiting.size + (this.#queues.get(backend ?? "")?.size ?? 0);
+      return { ready, pending: all - ready, waiting, updates };
     });
   }
 
@@ -162,6 +204,7 @@ export class Target {
   release(): void {
     this.#end();
     this.#series.observe(null);
+    for (const queue of this.queues) queue.close();
     this.watched.release();
     for (const state of this.#byKey.values()) state.client.close();
   }
@@ -212,6 +255,7 @@ export class Target {
           this.endpoints,
           (of) => ({
             ring: rings.get(of.authority) ?? null,
+            queue: this.queueOf(of.authority),
             series: this.#series.backend(snapshot, route, of),
             balancer: this.#series.balancer(snapshot, "http", of, this.reach.driver.now),
           }),
@@ -220,6 +264,7 @@ export class Target {
     }
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();
+    if (endpoints !== this.endpoints) { for (const queue of this.queues) queue.changed(); }
   }
 
   /** Of one backend of a split, or of all endpoints. */
@@ -256,6 +301,7 @@ export class Target {
           snapshot.accrual,
           (status) => isFailure(status, []),
           this.#pendingOf(endpoint.backend ?? ""),
+          this,
         );
         this.#byKey.set(key, state);
         this.#updated("Add", endpoint.backend);

@@ -296,9 +296,13 @@ test("a client that goes away cancels its stream", async () => {
   assert.is(t.sessions.size, 1, "the connection stays");
 });
 
-test("an endpoint that is not there, or does not speak HTTP/2, is a 502", async () => {
+test("an endpoint that is not there in time is a 504, one that does not speak HTTP/2 a 502", async () => {
   const gone = await freePort();
-  const proxy = await netProxy({ to: [{ ip: "127.0.0.1", port: gone }], protocol: "http2" });
+  const proxy = await netProxy({
+    to: [{ ip: "127.0.0.1", port: gone }],
+    protocol: "http2",
+    failfastMs: 300,
+  });
   const old = http.createServer((_request, response) => response.end("old"));
   old.on("clientError", (_e, socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   old.listen(0, "127.0.0.1");
@@ -309,8 +313,8 @@ test("an endpoint that is not there, or does not speak HTTP/2, is a 502", async 
     const get = (of: { port: number }) =>
       ask({ host: "127.0.0.1", port: of.port, path: "/", agent: false });
     const none = await get(proxy);
-    assert.is(none.status, 502);
-    assert.match(none.headers["l5d-proxy-error"]!, /^Connect to 127\.0\.0\.1:\d+ failed: /);
+    assert.is(none.status, 504);
+    assert.match(none.headers["l5d-proxy-error"]!, /Connect to 127\.0\.0\.1:\d+ failed: /);
     assert.is((await get(odd)).status, 502);
     assert.equal([...proxy.defects, ...odd.defects], []);
   } finally {
