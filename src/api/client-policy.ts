@@ -113,7 +113,10 @@ function httpRouteToWire(route: Route, policy: ClientPolicy): HttpRoute {
 function opaqueRouteToWire(policy: ClientPolicy): OpaqueRoute {
   const backend = backendToWire(policy);
   return create(OpaqueRouteSchema, {
-    metadata: originToWire(backend === null ? policy.origin : defaultOrigin("opaq")),
+    // A policy that is a default gives its name to its routes.
+    metadata: originToWire(
+      policy.origin.kind === "default" ? policy.origin : defaultOrigin("opaq"),
+    ),
     rules: [create(OpaqueRoute_RuleSchema, {
       backends: create(OpaqueRoute_DistributionSchema, {
         kind: backend === null

@@ -87,7 +87,7 @@ export class Cluster {
       changed,
       (l) => [`server ${l.namespace}/${l.server}`],
     );
-    this.egressNetworks = new Table(egressNetworkRow, changed);
+    this.egressNetworks = new Table(egressNetworkRow, changed, inNamespace);
     const touch = (namespace: string) => this.touch(namespace);
     this.httpRoutes = routeTable(httpRouteRow, touch);
     this.gatewayHttpRoutes = routeTable(httpRouteRow, touch);

@@ -240,7 +240,9 @@ test("a client policy comes back from the wire as it was", () => {
     const named = policy.origin.kind !== "default" && policy.destination !== "";
     const { bytes, ...read } = clientPolicyFromWire(outbound(policy));
     assert.equal(read, named ? { ...policy, backend: policy.origin } : policy);
-    assert.is(bytes?.name, policy.protocol === "detect" ? "opaq" : undefined);
+    const isDefault = policy.origin.kind === "default";
+    const name = isDefault ? policy.origin.name : "opaq";
+    assert.is(bytes?.name, policy.protocol === "detect" ? name : undefined);
   }
 });
 

@@ -12,6 +12,7 @@ import type { ServiceRow } from "../kinds/service.ts";
 import type { Mesh } from "../mesh.ts";
 import { isOpaqueOnService } from "../opaque.ts";
 import { keyOf } from "../resource.ts";
+import { egressNetworkFor, egressPolicy, forwardTo } from "./egress.ts";
 import { outboundRoutes } from "./outbound-routes.ts";
 
 export type OutboundTarget =
@@ -41,7 +42,7 @@ export function clientPolicyOf(
   const { addr } = target;
   reads.everything = true;
   const [service] = mesh.cluster.services.group(`ip ${addr.ip}`);
-  if (service === undefined) return ofAddress(mesh, addr);
+  if (service === undefined) return ofAddress(mesh, reads, addr, source);
   const { namespace, name } = service;
   if (!service.ports.some((p) => p.port === addr.port)) return undefinedPort(mesh);
   const of = { namespace, name, hostname: "", port: addr.port };
@@ -109,9 +110,14 @@ function protocolOf(
 }
 
 /** An address that no Service has. */
-function ofAddress(mesh: Mesh, addr: SocketAddr): PolicyAnswer {
-  const inside = mesh.options.clusterNetworks.some((cidr) => inCidr(addr.ip, cidr));
-  if (inside || podAt(mesh, addr.ip) !== null) return { kind: "none" };
+function ofAddress(mesh: Mesh, reads: Reads, addr: SocketAddr, source: string): PolicyAnswer {
+  // A pod is never outside, whatever a network says.
+  if (podAt(mesh, addr.ip) !== null) return { kind: "none" };
+  const network = egressNetworkFor(mesh, source, addr.ip);
+  if (network !== null) {
+    return { kind: "policy", h2c: false, policy: egressPolicy(mesh, reads, network, addr, source) };
+  }
+  if (mesh.options.clusterNetworks.some((cidr) => inCidr(addr.ip, cidr))) return { kind: "none" };
   return {
     kind: "policy",
     h2c: false,
@@ -120,7 +126,7 @@ function ofAddress(mesh: Mesh, addr: SocketAddr): PolicyAnswer {
       origin: defaultOrigin("egress-fallback"),
       protocol: "detect",
       routes: [{
-        name: "http-egress-allow",
+        name: "egress-fallback",
         match: MATCH_ALL,
         responseClasses: [],
         labels: {},
@@ -130,14 +136,7 @@ function ofAddress(mesh: Mesh, addr: SocketAddr): PolicyAnswer {
       }],
       accrual: null,
       destination: "",
-      forward: {
-        addr,
-        weight: 10_000,
-        labels: {},
-        identity: null,
-        transportPort: 0,
-        hint: "none",
-      },
+      forward: forwardTo(addr),
     },
   };
 }

@@ -31,18 +31,20 @@ export function policyClient(mesh: Mesh) {
     portCode: (workload: string, port: number) => code(inbound.getPort({ workload, port })),
     watchPort: (port: number) =>
       reading((signal) => inbound.watchPort({ workload: WORKLOAD, port }, { signal })),
-    to: async (text: string) => clientPolicyFromWire(await outbound.get(spec(text))),
+    to: async (text: string, namespace = "shop") =>
+      clientPolicyFromWire(await outbound.get(spec(text, namespace))),
     toCode: (text: string, workload = WORKLOAD) =>
       code(outbound.get({ ...spec(text), sourceWorkload: workload })),
-    watch: (text: string) => reading((signal) => outbound.watch(spec(text), { signal })),
-    wire: (text: string) => outbound.get(spec(text)),
+    watch: (text: string, namespace = "shop") =>
+      reading((signal) => outbound.watch(spec(text, namespace), { signal })),
+    wire: (text: string, namespace = "shop") => outbound.get(spec(text, namespace)),
   };
 }
 
-function spec(text: string) {
-  const address = /^([\d.]+):(\d+)$/.exec(text);
+function spec(text: string, namespace = "shop") {
+  const address = /^\[?([\d.]+|[\da-f:]+)\]?:(\d+)$/.exec(text);
   return {
-    sourceWorkload: WORKLOAD,
+    sourceWorkload: WORKLOAD.replace("shop", namespace),
     target: address === null ? { case: "authority" as const, value: text } : {
       case: "addr" as const,
       value: addrToWire({ ip: address[1] ?? "", port: Number(address[2]) }),
