@@ -95,28 +95,33 @@ export function leadsFromWire(
   if (wire?.case === undefined) throw new WireError(field, "is missing");
   if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [] };
   const pick = wire.case === "firstAvailable" ? "first" : "random";
-  const backends = wire.case === "firstAvailable"
+  const listed = wire.case === "firstAvailable"
     ? wire.value.backends.map((backend) => ({ backend, weight: 1 }))
-    : wire.value.backends.filter((b) => b.weight > 0);
-  if (backends.length === 0) throw new WireError(`${field}.backends`, "is empty");
-  if (backends.length > MAX_BACKENDS) {
+    : wire.value.backends;
+  if (listed.length === 0) throw new WireError(`${field}.backends`, "is empty");
+  if (listed.length > MAX_BACKENDS) {
     throw new WireError(`${field}.backends`, `has more than ${MAX_BACKENDS} entries`);
   }
+  const backends = listed.filter((b) => b.weight > 0);
+  // Nobody takes a share of it: its requests fail, and those of other rules do not.
+  if (backends.length === 0) return { ...TO_NOWHERE, builtIn: [] };
   const to = backends.map(({ backend, weight }, i) => ({
     target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
     weight,
   }));
   const [only, ...more] = backends;
-  const builtIn = only?.backend?.filters ?? [];
-  // What is done to the requests of one of several backends cannot be said by a route's filters.
-  if (more.length > 0 && backends.some((b) => (b.backend?.filters.length ?? 0) > 0)) {
+  if (more.length === 0) return { pick, to, builtIn: only?.backend?.filters ?? [] };
+  // What is done to the requests of one of several backends cannot be said by a route's filters. One
+  // without a kind fails its share whatever its filters would have answered.
+  if (
+    backends.some(({ backend: b }) => b?.backend?.kind.case !== undefined && b.filters.length > 0)
+  ) {
     throw new WireError(
       `${field}.backends`,
       "has filters of one of several backends: not supported",
     );
   }
-  // A backend without a kind fails its requests; what its filters would have answered does not matter.
-  return { pick, to, builtIn: only?.backend?.backend?.kind.case === undefined ? [] : builtIn };
+  return { pick, to, builtIn: [] };
 }
 
 function targetFromWire(wire: RouteBackend, field: string): Target {

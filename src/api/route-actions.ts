@@ -173,8 +173,9 @@ function fail(wire: HttpFailureInjector | GrpcFailureInjector, field: string): R
   const ratio = ratioFromWire(wire.ratio, `${field}.ratio`);
   const message = wire.message.replace(/[^\x20-\x7e]/g, "?").slice(0, MAX_TEXT);
   if ("code" in wire) {
-    if (wire.code > 16) throw new WireError(`${field}.code`, `${wire.code} is no gRPC code`);
-    return { kind: "fail", status: 200, grpcStatus: wire.code, message, ratio };
+    // A code that gRPC does not have is UNKNOWN: the reference's controller sends 500.
+    const grpcStatus = wire.code > 16 ? 2 : wire.code;
+    return { kind: "fail", status: 200, grpcStatus, message, ratio };
   }
   if (wire.status < 200 || wire.status > 599) {
     throw new WireError(`${field}.status`, `${wire.status} is no status of a response`);
