@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { freePort } from "../test/support/free-port.ts";
 import { denoPath } from "../tools/runner/runtimes.ts";
-import { type H2Load, h2load, missingH2Load } from "./support/h2load.ts";
+import { CALL_FIELDS, type H2Load, h2load, missingH2Load } from "./support/h2load.ts";
 import {
   haproxyHttp2,
   missingPrograms,
@@ -104,7 +104,10 @@ export async function http2(argv: readonly string[]): Promise<number> {
       proxies.push({ started, port, rounds: [] });
     }
     const load = (port: number, forSeconds: number) =>
-      h2load({ port, connections, streams, seconds: forSeconds, core: loadCore });
+      h2load({
+        ...{ port, connections, streams, seconds: forSeconds, core: loadCore },
+        fields: speaks === "http2" ? CALL_FIELDS : [],
+      });
     for (const { port } of proxies) await load(port, WARM_UP_SECONDS);
     for (let round = 1; round <= rounds; round++) {
       console.error(`round ${round} of ${rounds}`);

@@ -20,13 +20,25 @@ export interface H2LoadOptions {
   readonly streams: number;
   readonly seconds: number;
   readonly core: number | null;
+  /** Fields beside the usual ones, `name: value`. */
+  readonly fields?: readonly string[];
 }
+
+/** What a call of gRPC says, with a trace: what goes from proxy to proxy over HTTP/2. */
+export const CALL_FIELDS: readonly string[] = [
+  "content-type: application/grpc",
+  "te: trailers",
+  "grpc-accept-encoding: gzip",
+  "grpc-timeout: 4999962u",
+  "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+];
 
 /** Loads `http://127.0.0.1:PORT/items/42` over HTTP/2 with prior knowledge. */
 export async function h2load(o: H2LoadOptions): Promise<H2Load> {
   const args = [
     ...["-D", String(o.seconds), "-c", String(o.connections), "-m", String(o.streams)],
     ...["-H", "accept: application/json", "-H", "user-agent: bench", "-H", "x-request-id: 4f2a"],
+    ...(o.fields ?? []).flatMap((field) => ["-H", field]),
     `http://127.0.0.1:${o.port}/items/42`,
   ];
   const [command, all] = o.core === null
