@@ -5,12 +5,14 @@ import { isDnsLike } from "../../model/identity.ts";
 import { inCidr, type Network } from "../../model/policy.ts";
 import type { Field } from "../field.ts";
 import type { Resource } from "../resource.ts";
+import { GATEWAY_GROUP, POLICY_GROUP } from "./route-refs.ts";
 
 export interface AuthorizationPolicyRow {
   readonly namespace: string;
   readonly name: string;
   readonly createdMs: number;
-  readonly target: { readonly kind: string; readonly name: string };
+  /** A route's group tells the two kinds of HTTPRoutes apart; a Server's is not looked at. */
+  readonly target: { readonly group: string; readonly kind: string; readonly name: string };
   readonly required: readonly Ref[];
 }
 
@@ -44,6 +46,13 @@ export function authorizationPolicyRow(r: Resource): AuthorizationPolicyRow {
   if (kind === "Namespace" && name !== r.namespace) {
     target.at("name").fail(`is ${JSON.stringify(name)}, not its own namespace ${r.namespace}`);
   }
+  const group = target.at("group").stringOr("").toLowerCase();
+  const groups = kind === "GRPCRoute" ? [GATEWAY_GROUP] : [POLICY_GROUP, GATEWAY_GROUP];
+  if (kind.endsWith("Route") && !groups.includes(group)) {
+    target.at("group").fail(
+      `is ${JSON.stringify(group)}: write ${groups.join(" or ")} for a route`,
+    );
+  }
   const refs = spec.at("requiredAuthenticationRefs");
   if (refs.isAbsent) refs.fail("is missing");
   const required = refs.list(16).map((ref) =>
@@ -60,7 +69,7 @@ export function authorizationPolicyRow(r: Resource): AuthorizationPolicyRow {
     namespace: r.namespace,
     name: r.name,
     createdMs: r.createdMs,
-    target: { kind, name },
+    target: { group, kind, name },
     required,
   };
 }

@@ -18,6 +18,7 @@ import { isOpaqueOnPod, serverOf } from "../opaque.ts";
 import { DEFAULT_POLICIES, type DefaultPolicy, type MeshOptions } from "../options.ts";
 import { byAge } from "../resource.ts";
 import { accountIdentity, identityClients } from "./clients.ts";
+import { serverRoutes } from "./inbound-routes.ts";
 import { serverAuthorizations } from "./server-authorizations.ts";
 
 const GROUP = "policy.linkerd.io";
@@ -40,8 +41,8 @@ export function serverPolicyOf(
   const policy = server === null
     ? withoutServer(mesh, reads, pod, port)
     : withServer(mesh, reads, server);
-  // Bytes have no routes.
-  return policy.routes.length === 0
+  // Bytes have no routes, and routes of objects stand alone.
+  return policy.routes.length === 0 || policy.attached !== undefined
     ? policy
     : { ...policy, routes: [...probeRoutes(pod, port, mesh.options), ...policy.routes] };
 }
@@ -102,16 +103,19 @@ function withServer(mesh: Mesh, reads: Reads, server: ServerRow): ServerPolicy {
     )
     .sort(byAge);
   const bytes = protocol === "opaque" || protocol === "tls";
+  const permits = (policy: AuthorizationPolicyRow) => authorizationOf(mesh, reads, policy);
+  const attached = serverRoutes(mesh, server, permits);
   return {
     origin: { group: GROUP, kind: "server", namespace, name, port: 0 },
     protocol,
     detectMs: protocol === "detect" ? mesh.options.detectMs : 0,
     authorizations: [
-      ...policies.flatMap((policy) => authorizationOf(mesh, reads, policy) ?? []),
+      ...policies.flatMap((policy) => permits(policy) ?? []),
       ...serverAuthorizations(mesh, server),
       ...defaultAuthorizations(server.accessPolicy, mesh.options),
     ],
     routes: bytes ? [] : [DEFAULT_ROUTE],
+    ...(attached === null ? {} : { attached }),
     filters: bytes ? [] : mesh.filters.refs({ kind: "Server", namespace, name }, null),
     // gRPC's part of the wire has none.
     ...(bytes || protocol === "grpc" ? {} : rateLimitOf(mesh, namespace, name)),
