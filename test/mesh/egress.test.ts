@@ -1,0 +1,198 @@
+// Traffic that leaves the mesh under two EgressNetworks, one that allows and one that denies everything
+// else: the real control plane over a folder, the real proxy with its kernel's redirect played. What is
+// denied never reaches the server: requests get 403, bytes a reset, and both are counted.
+
+import net from "node:net";
+import tls from "node:tls";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { proxyPlan } from "../../src/cli/demo-plan.ts";
+import { fetchText } from "../../src/cli/demo-scrape.ts";
+import { parseSocketAddr } from "../../src/core/addr.ts";
+import { runProxy } from "../../src/proxy/main.ts";
+import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
+import { createTestCa } from "../support/test-ca.ts";
+import { material } from "../support/driver-fixture.ts";
+import { ask } from "./support/http.ts";
+import { pod, yaml } from "./support/objects.ts";
+import { eventually, sum } from "./support/waiting.ts";
+
+const NET = loopbackNet(140);
+const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.1`, ports: [8080] };
+/** Neither is of the mesh: one that may be reached, and one of all others. */
+const PARTNER = `${NET}.50`;
+const OTHER = `${NET}.60`;
+
+const network = (name: string, trafficPolicy: "Allow" | "Deny", ...cidrs: readonly string[]) => ({
+  apiVersion: "policy.linkerd.io/v1alpha1",
+  kind: "EgressNetwork",
+  metadata: {
+    name,
+    namespace: "shop",
+    annotations: { "config.linkerd.io/opaque-ports": "5432" },
+  },
+  spec: {
+    trafficPolicy,
+    ...(cidrs.length === 0 ? {} : { networks: cidrs.map((cidr) => ({ cidr })) }),
+  },
+});
+const INTERNET = "internet.yaml";
+
+let mesh: TestMesh;
+/** Where the next connections wanted to go; null: to the proxy itself. */
+let original: string | null = null;
+/** Connections that servers outside have seen, as `ip:port`. */
+const reached: string[] = [];
+
+/** A server outside that answers whatever it gets with `hello`. */
+async function serve(ip: string, port: number, server: net.Server): Promise<void> {
+  server.on("connection", (socket: net.Socket) => {
+    reached.push(`${ip}:${port}`);
+    socket.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(port, ip, resolve));
+  mesh.onEnd(() => new Promise((resolve) => server.close(() => resolve())));
+}
+
+test.before(async () => {
+  mesh = await TestMesh.start({
+    net: NET,
+    files: {
+      "mesh.yaml": yaml(pod("web", WEB.ip, "web")),
+      "partners.yaml": yaml(network("partners", "Allow", `${PARTNER}/32`)),
+      [INTERNET]: yaml(network("internet", "Deny")),
+    },
+    pods: [],
+  });
+  await mesh.identityFiles(WEB);
+  const { env } = proxyPlan(mesh.folders, { ...WEB, appEnv: {} }, mesh.control, NET);
+  const stop = Promise.withResolvers<void>();
+  const ended = runProxy(new Map(Object.entries(env)), {
+    stop: stop.promise,
+    write: (line) => mesh.log.push(line),
+    originalOf: (local) =>
+      local.port === 4140 && original !== null ? parseSocketAddr(original) : null,
+  });
+  mesh.onEnd(async () => {
+    stop.resolve();
+    await ended;
+  });
+  await eventually("the proxy is ready", () => fetchText(`http://${WEB.ip}:4191/ready`), 30_000);
+  const hello = (socket: net.Socket) =>
+    void socket.once("data", () => socket.end("hello")).on("error", () => {});
+  const identity = await material(await createTestCa(), "outside.test");
+  for (const ip of [PARTNER, OTHER]) {
+    await mesh.serve(ip, 8080, () => {
+      reached.push(`${ip}:8080`);
+      return { body: "hello" };
+    });
+    for (const port of [9000, 5432]) await serve(ip, port, net.createServer(hello));
+    await serve(
+      ip,
+      8443,
+      tls.createServer({ key: identity.keyPem, cert: identity.certPem }, hello),
+    );
+  }
+});
+test.after(() => mesh?.end());
+
+/** A request of the application that was redirected on its way to an address. */
+async function get(ip: string): Promise<number> {
+  original = `${ip}:8080`;
+  const at = { host: WEB.ip, port: 4140, localAddress: WEB.ip, agent: false };
+  const { status, body } = await ask({ ...at, path: "/", headers: { host: "outside.test" } });
+  if (status === 200) assert.is(body, "hello");
+  return status;
+}
+
+/** What a connection that was redirected on its way to an address ends with. */
+async function talk(ip: string, port: number, says: string): Promise<string> {
+  original = `${ip}:${port}`;
+  const socket = net.connect({ host: WEB.ip, port: 4140, localAddress: WEB.ip });
+  let heard = "";
+  socket.on("data", (bytes: Uint8Array) => heard += new TextDecoder().decode(bytes));
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  let error = "";
+  socket.on("error", (e: NodeJS.ErrnoException) => error = e.code ?? e.message);
+  socket.write(says);
+  await closed;
+  return error === "" ? heard : error;
+}
+
+/** The same in TLS. */
+async function talkTls(ip: string): Promise<string> {
+  original = `${ip}:8443`;
+  const raw = net.connect({ host: WEB.ip, port: 4140, localAddress: WEB.ip });
+  // Nobody is authenticated here: it is about bytes.
+  const socket = tls.connect({
+    socket: raw,
+    servername: "outside.test",
+    rejectUnauthorized: false,
+  });
+  let heard = "";
+  socket.on("data", (bytes: Uint8Array) => heard += new TextDecoder().decode(bytes));
+  let error = "";
+  for (const one of [raw, socket]) one.on("error", (e) => error = e.message);
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  socket.write("GET");
+  await closed;
+  raw.destroy();
+  return error === "" ? heard : "failed";
+}
+
+const closedBy = async (labels: Readonly<Record<string, string>>) =>
+  sum(await mesh.metrics(WEB), "outbound_tcp_route_close_total", labels);
+
+test("requests to what is denied get 403, and never reach it", async () => {
+  assert.is(await get(PARTNER), 200);
+  assert.is(await get(OTHER), 403);
+  assert.is((await mesh.call(WEB, `http://${OTHER}:8080/`)).status, 403, "also where it is named");
+  assert.equal(reached, [`${PARTNER}:8080`]);
+  const samples = await mesh.metrics(WEB);
+  const statuses = (labels: Readonly<Record<string, string>>) =>
+    sum(samples, "outbound_http_route_request_statuses_total", {
+      parent_group: "policy.linkerd.io",
+      parent_kind: "EgressNetwork",
+      ...labels,
+    });
+  const denied = { parent_name: "internet", route_name: "http-egress-deny", http_status: "403" };
+  assert.is(statuses(denied), 2);
+  const allowed = { parent_name: "partners", route_name: "http-egress-allow", http_status: "200" };
+  assert.is(statuses(allowed), 1);
+});
+
+test("bytes and TLS to what is denied are reset, and counted as forbidden", async () => {
+  reached.length = 0;
+  assert.is(await talk(PARTNER, 9000, "PING\0\r\n"), "hello");
+  assert.is(await talkTls(PARTNER), "hello");
+  const denied = { parent_name: "internet", route_name: "tcp-egress-deny", error: "forbidden" };
+  assert.is(await talk(OTHER, 9000, "PING\0\r\n"), "ECONNRESET");
+  assert.is(await closedBy(denied), 1);
+  assert.is(await talkTls(OTHER), "failed");
+  assert.is(await closedBy(denied), 2);
+  assert.equal(reached, [`${PARTNER}:9000`, `${PARTNER}:8443`]);
+  assert.is(await closedBy({ parent_name: "partners", route_name: "tcp-egress-allow" }), 2);
+});
+
+test("on an opaque port nothing is read before it is denied", async () => {
+  reached.length = 0;
+  assert.is(await talk(PARTNER, 5432, "GET / HTTP/1.1\r\n\r\n"), "hello");
+  assert.is(await talk(OTHER, 5432, "GET / HTTP/1.1\r\n\r\n"), "ECONNRESET");
+  assert.equal(reached, [`${PARTNER}:5432`]);
+});
+
+test("networks that change and go reach a proxy that has asked already", async () => {
+  await mesh.write(INTERNET, yaml(network("internet", "Allow")));
+  await eventually("it is allowed", async () => assert.is(await get(OTHER), 200));
+  assert.is(await talk(OTHER, 9000, "PING\0\r\n"), "hello");
+  await mesh.write(INTERNET, yaml(network("internet", "Deny")));
+  await eventually("it is denied", async () => assert.is(await get(OTHER), 403));
+  assert.is(await get(PARTNER), 200);
+  await mesh.remove("partners.yaml");
+  await eventually("the other network covers it", async () => assert.is(await get(PARTNER), 403));
+  await mesh.remove(INTERNET);
+  await eventually("nothing covers it", async () => assert.is(await get(PARTNER), 200));
+  assert.is(await get(OTHER), 200);
+});
+
+test.run();
