@@ -99,6 +99,11 @@ export function createDataPlane(
     maxInFlight: inbound.maxInFlight,
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
+    wait: {
+      failfastMs: inbound.failfastMs,
+      capacity: inbound.queueCapacity,
+      backoff: () => backoffOf(inbound.connectBackoff, Math.random),
+    },
     server: inboundServer,
     fixedPort: null,
     gateway: inbound.gatewaySuffixes.length === 0 ? null : new Gateway({

@@ -9,6 +9,7 @@ import type { Logger } from "../core/log.ts";
 import type { EndpointProtocol, Http2Knobs } from "./http/endpoint-clients.ts";
 import type { Http2Server, Http2ServerOptions } from "./http2/server.ts";
 import { type Http2Config, http2Settings } from "./http2/settings.ts";
+import type { ApplicationWait } from "./inbound/await-application.ts";
 import type { ReachOptions } from "./outbound/endpoint.ts";
 import type { OutboundOptions } from "./outbound/stack.ts";
 import type { ProxyMetrics } from "./metrics.ts";
@@ -120,4 +121,11 @@ export const STATIC_OUTBOUND: Omit<OutboundOptions, "inFlight"> = {
   replayMaxBytes: 64 * 1024,
   maxInFlight: 100_000,
   random: Math.random,
+};
+
+/** The same of an inbound side: how its requests wait for the application. */
+export const STATIC_INBOUND_WAIT: ApplicationWait = {
+  failfastMs: 1000,
+  capacity: 10_000,
+  backoff: () => new Backoff(100, 10_000, 0.1, Math.random),
 };

@@ -15,6 +15,7 @@ import {
   type PlaneThread,
   reachOptions,
   serverOptions,
+  STATIC_INBOUND_WAIT,
   STATIC_OUTBOUND,
 } from "./serve.ts";
 import type { StaticOptions } from "./static-options.ts";
@@ -63,6 +64,7 @@ export function createStaticPlane(
     maxInFlight: STATIC_OUTBOUND.maxInFlight,
     inFlight: { count: 0 },
     maxHeadBytes: MAX_HEAD_BYTES,
+    wait: STATIC_INBOUND_WAIT,
     server,
     fixedPort: to.port,
     log: log.with("inbound"),

@@ -5,7 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
 import type { Answer, Said } from "./support/http.ts";
-import { type KubeObject, pod, profile, service, yaml } from "./support/objects.ts";
+import { pod, profile, service, unmeshed, yaml } from "./support/objects.ts";
 import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(100);
@@ -17,17 +17,6 @@ const GONE: MeshPod = { name: "gone", app: "vote", ip: `${NET}.4`, ports: [8080]
 const BARE_IP = `${NET}.5`;
 const MAX_IN_FLIGHT = 3;
 const FAILFAST_MS = 400;
-
-/** The same pod without a proxy. */
-function unmeshed(object: KubeObject): KubeObject {
-  const { metadata, spec } = object as Record<"metadata" | "spec", Record<string, unknown>>;
-  const [app] = spec["containers"] as readonly unknown[];
-  return {
-    ...object,
-    metadata: { ...metadata, labels: {} },
-    spec: { ...spec, containers: [app] },
-  };
-}
 
 let mesh: TestMesh;
 /** Requests that the application holds, until each is answered. */

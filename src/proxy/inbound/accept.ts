@@ -282,6 +282,7 @@ export class Inbound {
   release(): void {
     for (const port of this.#ports.values()) {
       port.watched.release();
+      port.awaits?.close();
       port.client.close();
     }
     this.#ports.clear();

@@ -3,6 +3,7 @@
 
 import { formatSocketAddr, type SocketAddr } from "../../core/addr.ts";
 import type { ConnectTo, Driver, PeerTls } from "../../core/driver.ts";
+import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import type { Callouts } from "../../core/filter.ts";
 import type { Labels } from "../../core/sheet.ts";
 import {
@@ -23,6 +24,7 @@ import { RequestSeries } from "../metrics/requests.ts";
 import { AuthzSeries } from "../metrics/authz.ts";
 import { InboundRouteSeries } from "../metrics/inbound-routes.ts";
 import type { AccessLog } from "./access-log.ts";
+import { type ApplicationWait, AwaitApplication } from "./await-application.ts";
 import type { Measured } from "./measure.ts";
 import type { Profiles } from "./profiles.ts";
 import type { TapHub } from "../tap/hub.ts";
@@ -45,6 +47,8 @@ export interface InboundOptions {
   readonly maxHeadBytes: number;
   /** What is spoken to the application; absent: what the client speaks. */
   readonly protocol?: EndpointProtocol;
+  /** How requests over HTTP/2 wait for an application that does not listen; absent: they do not. */
+  readonly wait?: ApplicationWait;
   /** Asks other services for filters. */
   readonly callouts?: Callouts;
   /** ServiceProfiles that other proxies name; absent: none is looked up. */
@@ -74,6 +78,8 @@ export class InboundPort {
   readonly application: SocketAddr;
   readonly connect: ConnectTo;
   readonly client: EndpointClients;
+  /** Where requests without a connection wait; null: they do not. */
+  readonly awaits: AwaitApplication | null;
   readonly #toApplication: ConnectionSeries;
   /** Connections that use it. */
   users = 0;
@@ -102,10 +108,11 @@ export class InboundPort {
       tls: "no_identity",
       no_tls_reason: "loopback",
     });
+    const name = `the application at ${formatSocketAddr(this.application)}`;
     this.client = new EndpointClients({
       driver: o.driver,
       connect: this.connect,
-      name: `the application at ${formatSocketAddr(this.application)}`,
+      name,
       protocol: o.protocol ?? "same",
       preface: () => null,
       http2: DEFAULT_HTTP2,
@@ -115,17 +122,29 @@ export class InboundPort {
       idleMs: o.poolIdleMs,
       maxIdle: o.maxIdle,
       maxOpen: o.maxInFlight,
+      again: (x, reply) => this.#again(x, reply),
     }, {
       connected: (ch) => {
         tcp.opened();
         o.driver.meter(ch, tcp);
+        this.awaits?.connected();
       },
       disconnected: () => tcp.closed(),
-      unreachable: () => {},
+      unreachable: () => this.awaits?.unreachable(),
       started: () => {},
       answered: () => {},
       ended: () => {},
     });
+    this.awaits = o.wait === undefined
+      ? null
+      : new AwaitApplication(o.driver, name, this.client, o.wait);
+  }
+
+  /** What the application did not process, and has no connection for now, waits as a new request does. */
+  #again(x: Exchange, reply: Reply): Sink | null {
+    const { awaits, client } = this;
+    if (awaits === null || !client.isCold(x.request)) return null;
+    return awaits.send(x, reply, (x, reply) => client.dispatch(x, reply));
   }
 
   /** Counts a connection of bytes to the application; its end is told to both. */

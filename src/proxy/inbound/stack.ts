@@ -49,15 +49,17 @@ export function inboundStack(port: InboundPort, conn: ConnInfo): HttpService {
 }
 
 function application(standing: Standing): HttpService {
-  const { client, application: addr, options } = standing.port;
+  const { client, awaits, application: addr, options } = standing.port;
   const tap = options.tap ?? NOBODY;
   const now = () => options.driver.now;
-  return (x, reply) => {
+  const send: HttpService = (x, reply) => {
     if (tap.active === 0) return client.dispatch(x, reply);
     const { labels } = (x.route as RouteSnapshot).route;
     const ends = inboundEnds(x, addr, standing.decision?.labels ?? {}, labels);
     return tapped(tap, now, x, reply, ends, (x, reply) => client.dispatch(x, reply));
   };
+  if (awaits === null) return send;
+  return (x, reply) => client.isCold(x.request) ? awaits.send(x, reply, send) : send(x, reply);
 }
 
 function originalProtocol(conn: ConnInfo, inner: HttpService): HttpService {

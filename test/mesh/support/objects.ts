@@ -71,6 +71,17 @@ export function pod(
   };
 }
 
+/** The same pod without a proxy. */
+export function unmeshed(object: KubeObject): KubeObject {
+  const { metadata, spec } = object as Record<"metadata" | "spec", Record<string, unknown>>;
+  const [app] = spec["containers"] as readonly unknown[];
+  return {
+    ...object,
+    metadata: { ...metadata, labels: {} },
+    spec: { ...spec, containers: [app] },
+  };
+}
+
 /** A Service and the EndpointSlice with its pods, by name and address. */
 export function service(
   name: string,
