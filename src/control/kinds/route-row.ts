@@ -7,6 +7,7 @@ import type { Field } from "../field.ts";
 import type { Resource } from "../resource.ts";
 import { readDurationMs } from "./quantity.ts";
 import { type BackendRef, type ParentRef, readHostnames, readParents } from "./route-refs.ts";
+import { CONTROLLER_NAME } from "../status/entry.ts";
 import { trafficOf } from "./traffic.ts";
 
 /** A rule as it is written. */
@@ -37,6 +38,7 @@ const MAX_FLAT = 1024;
 
 /**
  * Reads an object; null: none of its parents is the mesh's, and what it says is for others to understand.
+ * If one was, and its status still says so, the row is empty, so that status is cleared.
  *
  * `readRule` reads what its kind alone has. Annotations count where it is attached to something that
  * clients go to.
@@ -48,7 +50,11 @@ export function routeRow<Match>(
   readRule: (rule: Field) => Omit<RuleRow<Match>, "limits">,
 ): RouteRow<Match> | null {
   const parents = readParents(r);
-  if (parents.length === 0) return null;
+  const { group, namespace, name, createdMs } = r;
+  const base = { group, kind, namespace, name, createdMs, parents };
+  if (parents.length === 0) {
+    return hasStatus(r.body) ? { ...base, hosts: [], rules: [], retry: null } : null;
+  }
   const spec = r.body.at("spec");
   const { retry, grpcRetry, limits } = parents.every((p) => p.kind === "Server")
     ? { retry: null, grpcRetry: null, limits: null }
@@ -64,11 +70,20 @@ export function routeRow<Match>(
   if (flat > MAX_FLAT) {
     written.fail(`has ${flat} matches, each host counted: more than ${MAX_FLAT}`);
   }
-  const { group, namespace, name, createdMs } = r;
   return {
-    ...{ group, kind, namespace, name, createdMs, parents, hosts, rules },
+    ...{ ...base, hosts, rules },
     retry: kind === "GRPCRoute" ? grpcRetry : retry,
   };
+}
+
+/** Whether we answered to one of its parents. What else is in a status is not ours to refuse. */
+function hasStatus(body: Field): boolean {
+  const { parents } = (body.value as { readonly status?: { readonly parents?: unknown } }).status ??
+    {};
+  return Array.isArray(parents) &&
+    parents.some((p: { readonly controllerName?: unknown } | null) =>
+      p?.controllerName === CONTROLLER_NAME
+    );
 }
 
 /**

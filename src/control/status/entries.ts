@@ -6,6 +6,7 @@ import type { Cluster } from "../cluster.ts";
 import type { StatusEntry } from "./entry.ts";
 import { filterStatus } from "./filters.ts";
 import { egressStatus, rateLimitStatus } from "./policies.ts";
+import { routeStatus } from "./routes.ts";
 
 /** The status of every object that has one. */
 export function statusEntries(of: {
@@ -18,5 +19,6 @@ export function statusEntries(of: {
     ...filterStatus(filters),
     ...rateLimitStatus(cluster),
     ...egressStatus(cluster, clusterNetworks),
+    ...routeStatus(cluster, clusterNetworks),
   ];
 }

@@ -294,6 +294,12 @@ test("routes of Gateways alone are another controller's, whatever they say", () 
   assert.is(http(edge, "gateway"), null);
   assert.is(http(edge, "policy"), null);
   assert.is(http("rules: [{ filters: [{ type: CORS }] }]", "gateway"), null);
+  // One that was the mesh's still has our word in its status, which is to be taken back.
+  const left = (status: string) =>
+    httpRouteRow(object("gateway", "HTTPRoute", `${edge} }\nstatus: { ${status}`))?.parents;
+  assert.equal(left("parents: [null, { controllerName: linkerd.io/policy-controller }]"), []);
+  assert.is(left("parents: [{ controllerName: example.com/gateway }]"), undefined);
+  assert.is(left("parents: no list"), undefined);
   assert.is(grpc(edge), null);
 });
 
