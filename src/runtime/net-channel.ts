@@ -1,10 +1,11 @@
 // The channels of the portable driver: what is known of each, its unread bytes, and their numbers.
-// Used by `net-driver.ts` alone, which says when.
+// Used by the driver's parts (`net-sockets.ts` and what it is made of) alone, which say when.
 
 import type net from "node:net";
 import { normalizeIp, type SocketAddr } from "../core/addr.ts";
 import type { Chan, ChanError, Core, Meter, Peer, PeerTls } from "../core/driver.ts";
 import type { Timer } from "../core/timers.ts";
+import type { Slot } from "./net-writes.ts";
 
 const MAX_CHANNELS = 1 << 20;
 const GENERATIONS = 1 << 11;
@@ -22,8 +23,12 @@ export class NetChan {
   kept: Uint8Array | null = null;
   keptFrom = 0;
   keptTo = 0;
-  out: Uint8Array | null = null;
+  out: Slot | null = null;
   outTo = 0;
+  /** The socket keeps more than it should: `drain` comes. */
+  full = false;
+  /** What is written may pass the socket's own queue by; see `net-write-now.ts`. */
+  direct = false;
   dirty = false;
   paused = false;
   queued = false;
@@ -86,13 +91,15 @@ export class NetChans {
   }
 
   /** Forgets the connection; returns its output slot, if it holds one. */
-  release(c: NetChan): Uint8Array | null {
+  release(c: NetChan): Slot | null {
     const { out } = c;
     c.socket = null;
     c.core = null;
     c.peer = null;
     c.isTls =
       c.open =
+      c.full =
+      c.direct =
       c.paused =
       c.fin =
       c.closeAfter =
