@@ -13,6 +13,7 @@ const TARGETS: Readonly<Record<string, string>> = {
   "http1": "test/proxy/http1/fuzz.test.ts",
   "http2": "test/proxy/http2/fuzz.test.ts",
   "hpack": "test/proxy/http2/hpack.test.ts",
+  "heads": "test/proxy/http2/transcode.test.ts",
   "detection": "test/proxy/tcp/fuzz.test.ts", // and ClientHello
   "transport-header": "test/api/transport-header.test.ts",
   "wasm": "test/wasm/rewrite.test.ts",

@@ -169,6 +169,40 @@ test("what arrives is what decoding and encoding again would send, over any mix 
   }
 });
 
+test("what corrupted blocks become is refused, or may stand in a message wherever it goes", () => {
+  const random = seeded(fuzzSeed("transcode corrupted"));
+  const name = /^(:(method|path|scheme|authority)|[a-z0-9!#$%&'*+.^_`|~-]+)$/;
+  // deno-lint-ignore no-control-regex
+  const value = /^(?![ \t])[^\x00-\x08\x0a-\x1f\x7f]*(?<![ \t])$/;
+  let taken = 0;
+  for (let round = 0; round < 300; round++) {
+    const encoder = new HpackEncoder();
+    const decoder = new HpackDecoder();
+    const endpoint = new Endpoint();
+    for (let i = 0; i < 8; i++) {
+      const block = encode(encoder, randomFields(random));
+      for (let k = random.int(0, 3); k > 0; k--) {
+        block[random.int(0, block.length - 1)] = random.int(0, 255);
+      }
+      const head = new RequestHead();
+      head.major = 2;
+      const sink = headReader.beginRequest(head, MAX);
+      if (!decoder.decode(block, 0, block.length, sink)) break;
+      if (headReader.finishRequest(true) !== 0) continue;
+      taken++;
+      for (const [n, v] of endpoint.request(head)) {
+        assert.match(n, name);
+        assert.match(v, value);
+      }
+      const text = new Uint8Array(requestRoom(head));
+      const lines = latin1(text, 0, writeRequest(head, text, 0)).split("\r\n");
+      assert.equal(lines.slice(-2), ["", ""]);
+      for (const line of lines.slice(1, -2)) assert.match(line, /^[^\s:]+: /);
+    }
+  }
+  assert.ok(taken > 100);
+});
+
 test("edits hold whatever form the field came in", () => {
   const client = new Client();
   const endpoint = new Endpoint();
