@@ -80,17 +80,12 @@ const CLUSTER_ROLES: readonly Role[] = [
       },
       {
         group: "gateway.networking.k8s.io",
-        resources: ["grpcroutes", "httproutes", "tcproutes", "tlsroutes"],
+        resources: ["grpcroutes", "httproutes"],
         verbs: READ,
       },
       {
         group: "gateway.networking.k8s.io",
-        resources: [
-          "grpcroutes/status",
-          "httproutes/status",
-          "tcproutes/status",
-          "tlsroutes/status",
-        ],
+        resources: ["grpcroutes/status", "httproutes/status"],
         verbs: ["patch"],
       },
     ],
