@@ -87,7 +87,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
 
   /** Whether there is a connection that takes streams, if not now then when others are over. */
   get isOpen(): boolean {
-    for (const client of this.#clients) if (client.isOpen) return true;
+    for (const client of this.#clients) if (client.isOpen && !client.session.closing) return true;
     return false;
   }
 

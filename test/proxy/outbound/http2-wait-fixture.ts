@@ -60,9 +60,10 @@ export function waitFixture(
     ...f,
     h2: client,
     /** Begins a request; its stream. Without `text` it has no body. */
-    ask(text: string | null = null, end = true): number {
+    ask(text: string | null = null, end = true, more: Fields = []): number {
       last += 2;
-      client.headers(last, head(text === null ? "GET" : "POST"), text === null);
+      const fields = [...head(text === null ? "GET" : "POST"), ...more];
+      client.headers(last, fields, text === null);
       if (text !== null) client.data(last, text, end);
       return last;
     },
