@@ -77,13 +77,13 @@ export class Head {
   /** Length in bytes, with the empty line. */
   length = 0;
   count = 0;
-  /** Four numbers a field: name from, name to, value from, value to. */
+  /** Four numbers a field that is no object of `known`: name from, name to, value from, value to. */
   readonly spans = new Int32Array(MAX_FIELDS * 4);
   /** `FIELD_*` of each field; `FIELD_PACKED` beside. */
   readonly marks = new Uint8Array(MAX_FIELDS);
   /**
-   * Fields that are objects of the codec's tables, by index: their spans are those of `Field.line`. Null
-   * where the bytes are in `buf`. No array at all: a codec without tables.
+   * Fields that are objects of the codec's tables, by index; such a field has no spans. Null where the
+   * bytes are in `buf`. No array at all: a codec without tables.
    */
   known: (Field | null)[] | null = null;
   /** Bytes of the lines of `known`, which are not in `length`. */
@@ -105,12 +105,17 @@ export class Head {
     const want = name.bytes;
     const length = want.length;
     for (let i = start; i < count; i++) {
-      let from = spans[i * 4] as number;
-      if ((spans[i * 4 + 1] as number) - from !== length) continue;
-      let { buf } = this;
       const field = known === null ? null : known[i] as Field | null;
-      if (field !== null) buf = field.line;
-      else from += this.base;
+      let { buf, base: from } = this;
+      if (field !== null) {
+        if (field.nameTo !== length) continue;
+        buf = field.line;
+        from = 0;
+      } else {
+        const nameFrom = spans[i * 4] as number;
+        if ((spans[i * 4 + 1] as number) - nameFrom !== length) continue;
+        from += nameFrom;
+      }
       let k = 0;
       while (k < length) {
         let c = buf[from + k] as number;
@@ -186,11 +191,6 @@ export class Head {
   /** Notes a field of the codec's tables. */
   addKnown(field: Field, mark: number): void {
     const i = this.count++;
-    const k = i * 4;
-    this.spans[k] = 0;
-    this.spans[k + 1] = field.nameTo;
-    this.spans[k + 2] = field.valueFrom;
-    this.spans[k + 3] = field.valueTo;
     this.marks[i] = mark;
     (this.known ??= [])[i] = field;
     this.knownBytes += field.line.length;

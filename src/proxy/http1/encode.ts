@@ -189,12 +189,13 @@ function lineEnd(src: Uint8Array, base: number, valueTo: number): number {
 
 /** Whether an edit takes the place of field `i`. */
 export function replaced(head: Head, i: number): boolean {
+  const field = head.known === null ? null : head.known[i] as Field | null;
+  const k = i * 4;
+  const length = field !== null
+    ? field.nameTo
+    : (head.spans[k + 1] as number) - (head.spans[k] as number);
   for (const edit of head.edits) {
-    if (edit.op === "add" || edit.name.codec) continue;
-    const k = i * 4;
-    if ((head.spans[k + 1] as number) - (head.spans[k] as number) !== edit.name.bytes.length) {
-      continue;
-    }
+    if (edit.op === "add" || edit.name.codec || length !== edit.name.bytes.length) continue;
     if (head.find(edit.name, i) === i) return true;
   }
   return false;

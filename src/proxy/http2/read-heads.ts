@@ -266,10 +266,10 @@ export class HeadReader implements FieldSink {
   }
 
   #firstCrumb(head: Head, cookie: Uint8Array): number {
-    const i = this.#cookieAt;
-    const from = head.spans[i * 4 + 2] as number;
-    const buf = (head.known as (Field | null)[])[i]?.line ?? this.#text;
-    return copy(buf, from, head.spans[i * 4 + 3] as number, cookie, 0);
+    const field = (head.known as (Field | null)[])[this.#cookieAt] as Field | null;
+    if (field !== null) return copy(field.line, field.valueFrom, field.valueTo, cookie, 0);
+    const k = this.#cookieAt * 4;
+    return copy(this.#text, head.spans[k + 2] as number, head.spans[k + 3] as number, cookie, 0);
   }
 
   #length(buf: Uint8Array, from: number, to: number): number {
