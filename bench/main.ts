@@ -7,6 +7,7 @@ type Bench = (argv: readonly string[]) => Promise<number>;
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   http1: async () => (await import("./http1.ts")).http1,
   http2: async () => (await import("./http2.ts")).http2,
+  heads: async () => (await import("./heads.ts")).heads,
   filters: async () => (await import("./filters.ts")).filters,
   detection: async () => (await import("./detection.ts")).detection,
 };
