@@ -15,7 +15,7 @@ import type {
 import type { Headers, Scheme } from "./gen/http_types_pb.ts";
 import { Scheme_Registered } from "./gen/http_types_pb.ts";
 import type { HttpLocalRateLimit, HttpLocalRateLimitSchema } from "./gen/inbound_pb.ts";
-import { originFromWire } from "./origin.ts";
+import { originFromWire, originToWire } from "./origin.ts";
 import { shown, WireError } from "./wire-error.ts";
 
 /** A built-in filter of any route type of either direction. */
@@ -196,7 +196,9 @@ export function rateLimitToWire(
 ): MessageInitShape<typeof HttpLocalRateLimitSchema> | null {
   if (limit === null) return null;
   const perSecond = (requestsPerSecond: number) => ({ requestsPerSecond });
+  const { origin } = limit;
   return {
+    ...(origin === undefined ? {} : { metadata: originToWire(origin) }),
     ...(limit.total === 0 ? {} : { total: perSecond(limit.total) }),
     ...(limit.identity === 0 ? {} : { identity: perSecond(limit.identity) }),
     overrides: limit.overrides.map(({ limit, identities }) => ({

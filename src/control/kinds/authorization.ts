@@ -41,7 +41,7 @@ export interface NetworkRow {
 export function authorizationPolicyRow(r: Resource): AuthorizationPolicyRow {
   const spec = r.body.at("spec");
   const target = spec.at("targetRef");
-  const kind = target.at("kind").oneOf(["Server", "Namespace", "HTTPRoute", "GRPCRoute"] as const);
+  const kind = readKind(target, ["Server", "Namespace", "HTTPRoute", "GRPCRoute"] as const);
   const name = target.at("name").string();
   if (kind === "Namespace" && name !== r.namespace) {
     target.at("name").fail(`is ${JSON.stringify(name)}, not its own namespace ${r.namespace}`);
@@ -86,11 +86,14 @@ export function meshTlsRow(r: Resource): MeshTlsRow {
   return { namespace: r.namespace, name: r.name, identities, refs };
 }
 
+/** SPIFFE-ID, 2.1 and 2.2: a trust domain, and segments that are neither empty nor dots. */
+const SPIFFE = /^spiffe:\/\/[a-z0-9._-]+(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._-]+)*$/;
+
 /** An exact name, `*` for any, or `*.suffix`. */
 export function readIdentity(field: Field): string {
   const name = field.string();
   const bare = name === "*" ? "x" : name.replace(/^\*\./, "");
-  if (!isDnsLike(bare) && !/^spiffe:\/\/[^\s/]+\/\S+$/.test(name)) {
+  if (!isDnsLike(bare) && !SPIFFE.test(name)) {
     field.fail(`is ${JSON.stringify(name.slice(0, 60))}, not an identity`);
   }
   return name;
@@ -134,9 +137,21 @@ function readCidr(field: Field): string {
 }
 
 function readRef(field: Field, kinds: readonly string[]): Ref {
-  return {
-    kind: field.at("kind").oneOf(kinds),
-    name: field.at("name").string(),
-    namespace: field.at("namespace").stringOr(""),
-  };
+  const kind = readKind(field, kinds);
+  const namespace = field.at("namespace");
+  if (kind === "Namespace" && !namespace.isAbsent) namespace.fail("stands in one that names one");
+  return { kind, name: field.at("name").string(), namespace: namespace.stringOr("") };
+}
+
+/** Of a reference; how it is spelt does not matter. A group is right or absent; routes have several. */
+export function readKind<K extends string>(field: Field, kinds: readonly K[]): K {
+  const given = field.at("kind");
+  const kind = kinds.find((k) => k.toLowerCase() === given.string().toLowerCase()) ??
+    given.oneOf(kinds);
+  const wanted = kind === "ServiceAccount" || kind === "Namespace" ? "core" : POLICY_GROUP;
+  const group = field.at("group").stringOr("").toLowerCase();
+  if (group !== "" && group !== wanted && !kind.endsWith("Route")) {
+    field.at("group").fail(`is ${JSON.stringify(group)}: write ${wanted} for a ${kind}`);
+  }
+  return kind;
 }

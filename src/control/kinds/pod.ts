@@ -17,6 +17,8 @@ export interface PodRow {
   readonly controlPlane: string;
   readonly opaquePorts: PortSet | null;
   readonly skipInboundPorts: PortSet | null;
+  /** Which only meshed clients may use, where no Server says otherwise. */
+  readonly requireIdentityPorts: PortSet | null;
   /** From the annotation; empty: it has none. */
   readonly defaultPolicy: string;
   readonly ready: boolean;
@@ -64,6 +66,7 @@ export function podRow(r: Resource): PodRow | null {
     controlPlane: r.labels["linkerd.io/control-plane-ns"] ?? "",
     opaquePorts: portsOf(r, OPAQUE_PORTS),
     skipInboundPorts: portsOf(r, "config.linkerd.io/skip-inbound-ports"),
+    requireIdentityPorts: portsOf(r, "config.linkerd.io/proxy-require-identity-inbound-ports"),
     defaultPolicy: r.annotations[DEFAULT_INBOUND_POLICY] ?? "",
     ready: ips.length > 0 && phase === "Running" && isReady(r),
     hostname: spec.at("hostname").stringOr(""),

@@ -2,6 +2,7 @@
 
 import type { Field } from "../field.ts";
 import type { Resource } from "../resource.ts";
+import { readKind } from "./authorization.ts";
 
 export interface RateLimitRow {
   readonly namespace: string;
@@ -25,7 +26,7 @@ const MAX_PER_SECOND = 0xffff_ffff;
 export function rateLimitRow(r: Resource): RateLimitRow {
   const spec = r.body.at("spec");
   const target = spec.at("targetRef");
-  target.at("kind").oneOf(["Server"] as const);
+  readKind(target, ["Server"]);
   const total = limitOf(spec.at("total"));
   const within = (field: Field): number => {
     const limit = limitOf(field);
@@ -42,7 +43,7 @@ export function rateLimitRow(r: Resource): RateLimitRow {
     overrides: spec.at("overrides").list(256).map((field): RateLimitOverride => {
       const refs = field.at("clientRefs");
       const clients = refs.list(256).map((ref) => {
-        ref.at("kind").oneOf(["ServiceAccount"] as const);
+        readKind(ref, ["ServiceAccount"]);
         return { name: ref.at("name").string(), namespace: ref.at("namespace").stringOr("") };
       });
       if (clients.length === 0) refs.fail("names nobody");

@@ -16,6 +16,7 @@ import type { ServerRow } from "../kinds/server.ts";
 import type { Mesh } from "../mesh.ts";
 import { isOpaqueOnPod, serverOf } from "../opaque.ts";
 import { DEFAULT_POLICIES, type DefaultPolicy, type MeshOptions } from "../options.ts";
+import { hasPort } from "../ports.ts";
 import { byAge } from "../resource.ts";
 import { accountIdentity, identityClients } from "./clients.ts";
 import { serverRoutes } from "./inbound-routes.ts";
@@ -64,7 +65,7 @@ function probeRoutes(pod: PodRow, port: number, options: MeshOptions): readonly 
 }
 
 function withoutServer(mesh: Mesh, reads: Reads, pod: PodRow, port: number): ServerPolicy {
-  const name = defaultPolicyOf(mesh, pod);
+  const name = defaultPolicyOf(mesh, pod, port);
   const opaque = isOpaqueOnPod(mesh, reads, pod, port);
   return {
     origin: defaultOrigin(name),
@@ -77,10 +78,17 @@ function withoutServer(mesh: Mesh, reads: Reads, pod: PodRow, port: number): Ser
 }
 
 /** Of the pod, its namespace, or the mesh. A name that is not known counts as none, as in Linkerd. */
-function defaultPolicyOf(mesh: Mesh, pod: PodRow): DefaultPolicy {
+function defaultPolicyOf(mesh: Mesh, pod: PodRow, port: number): DefaultPolicy {
   const namespace = mesh.cluster.namespaces.get(`/${pod.namespace}`)?.defaultPolicy ?? "";
   const known = (text: string) => DEFAULT_POLICIES.find((p) => p === text);
-  return known(pod.defaultPolicy) ?? known(namespace) ?? mesh.options.defaultInboundPolicy;
+  const name = known(pod.defaultPolicy) ?? known(namespace) ?? mesh.options.defaultInboundPolicy;
+  const { requireIdentityPorts: ports } = pod;
+  if (ports === null || !hasPort(ports, port, pod.ports)) return name;
+  return name === "all-unauthenticated"
+    ? "all-authenticated"
+    : name === "cluster-unauthenticated"
+    ? "cluster-authenticated"
+    : name;
 }
 
 /** The one authorization that a default policy gives; `deny` gives none. */
@@ -129,6 +137,13 @@ function rateLimitOf(mesh: Mesh, namespace: string, name: string): Pick<ServerPo
   const { total, identity, overrides } = oldest;
   return {
     rateLimit: {
+      origin: {
+        group: GROUP,
+        kind: "HTTPLocalRateLimitPolicy",
+        namespace,
+        name: oldest.name,
+        port: 0,
+      },
       total,
       identity,
       overrides: overrides.map(({ limit, clients }) => ({

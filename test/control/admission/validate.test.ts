@@ -83,6 +83,36 @@ test("what the control plane cannot read is refused in one line that begins with
     ["ServerAuthorization", { client: { unauthenticated: true } }, /^spec\.server: needs exactly/],
     ["MeshTLSAuthentication", { identities: ["*"] }, null],
     ["MeshTLSAuthentication", {}, /^spec/],
+    ["MeshTLSAuthentication", { identities: ["spiffe://corp.example/ns/shop/web"] }, null],
+    ["MeshTLSAuthentication", { identities: ["spiffe://corp.example"] }, null],
+    ...[
+      "spiffe://",
+      "spiffe://Corp/a",
+      "spiffe://corp/a//b",
+      "spiffe://corp/..",
+      "spiffe://corp/a/",
+    ]
+      .map((id): [string, unknown, RegExp] => [
+        "MeshTLSAuthentication",
+        { identities: [id] },
+        /^spec\.identities\[0\]: is .*, not an identity$/,
+      ]),
+    [
+      "MeshTLSAuthentication",
+      { identityRefs: [{ kind: "Namespace", name: "shop", namespace: "other" }] },
+      /^spec\.identityRefs\[0\]\.namespace: stands in one that names one$/,
+    ],
+    ["MeshTLSAuthentication", { identityRefs: [{ kind: "serviceaccount", name: "web" }] }, null],
+    [
+      "MeshTLSAuthentication",
+      { identityRefs: [{ group: "policy.linkerd.io", kind: "ServiceAccount", name: "web" }] },
+      /^spec\.identityRefs\[0\]\.group: is "policy\.linkerd\.io": write core for a ServiceAccount$/,
+    ],
+    [
+      "HTTPLocalRateLimitPolicy",
+      { targetRef: { group: "core", kind: "Server", name: "web" } },
+      /^spec\.targetRef\.group: is "core": write policy\.linkerd\.io for a Server$/,
+    ],
     [
       "HTTPLocalRateLimitPolicy",
       {

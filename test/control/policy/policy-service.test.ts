@@ -182,7 +182,10 @@ test("an AuthorizationPolicy for a namespace holds for every Server in it", asyn
   const mesh = meshOf([
     pod("a", "10.1.0.1"),
     SERVER,
-    POLICY.replace("kind: Server, name: web-http", "kind: Namespace, name: shop")
+    POLICY.replace(
+      "group: policy.linkerd.io, kind: Server, name: web-http",
+      "group: core, kind: Namespace, name: shop",
+    )
       .replace(
         / {2}required[\s\S]*/,
         "  requiredAuthenticationRefs: [{ kind: ServiceAccount, name: load }]\n",
@@ -227,6 +230,13 @@ spec: { targetRef: { group: policy.linkerd.io, kind: Server, name: web-http }, $
       limit: 50,
       identities: ["load.shop.serviceaccount.identity.linkerd.cluster.local"],
     }],
+    origin: {
+      group: "policy.linkerd.io",
+      kind: "HTTPLocalRateLimitPolicy",
+      namespace: "shop",
+      name: "old",
+      port: 0,
+    },
   });
   for (
     const spec of [
