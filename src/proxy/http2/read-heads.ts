@@ -59,8 +59,8 @@ const LINE_EXTRA = 4;
 
 /** Reads one block at a time: `begin…`, the block's fields, `finish…`. */
 export class HeadReader implements FieldSink {
-  // every literal in both its forms
-  readonly #text = new Uint8Array(2 * MAX_BYTES + 8192);
+  // every literal in both its forms, and a cookie's first crumb once more in the whole one
+  readonly #text = new Uint8Array(3 * MAX_BYTES + 8192);
   readonly #pseudo = new PseudoFields(MAX_BYTES);
   readonly #cookie = new Uint8Array(MAX_BYTES);
   #cookieTo = 0; // 0: no more than one crumb

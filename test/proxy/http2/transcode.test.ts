@@ -368,6 +368,26 @@ test("layers read the same, whatever form the fields came in; a table's string i
   }
 });
 
+test("the largest head that is taken goes through whole, its cookie in crumbs too", () => {
+  const client = new Client();
+  const endpoint = new Endpoint();
+  for (const [first, second] of [[62_000, 100], [100, 62_000], [31_000, 31_000]] as const) {
+    // bytes whose Huffman code is longer than they are, so that they go plain
+    const crumbs = ["|".repeat(first), "~".repeat(second)];
+    const fields = as(NO_INDEX, [
+      ...GET,
+      ["x-a", "1"],
+      ...crumbs.map((c) => ["cookie", c] as const),
+    ]);
+    const head = client.request(fields);
+    head.retain();
+    assert.equal(endpoint.request(head), [...GET, ["x-a", "1"], ["cookie", crumbs.join("; ")]]);
+    const text = new Uint8Array(requestRoom(head));
+    assert.match(latin1(text, 0, writeRequest(head, text, 0)), /\|; ~+\r\n\r\n$/);
+  }
+  assert.is(client.refused(as(NO_INDEX, [...GET, ["x-a", "1".repeat(MAX)]])), -2);
+});
+
 test("Host without an authority is it, in every form; beside one it must be the same", () => {
   const client = new Client();
   const endpoint = new Endpoint();
