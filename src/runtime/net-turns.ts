@@ -19,7 +19,9 @@ export class NetTurns {
   now = performance.now();
   readonly #work: TurnWork;
   #depth = 0;
+  /** The first `#dirties` are to be written; the array is not emptied, which would cost its memory. */
   readonly #dirty: NetChan[] = [];
+  #dirties = 0;
   readonly #refeed: NetChan[] = [];
 
   constructor(work: TurnWork) {
@@ -37,13 +39,12 @@ export class NetTurns {
       return;
     }
     if (this.#refeed.length > 0) this.#feed();
-    const dirty = this.#dirty;
-    for (let i = 0; i < dirty.length; i++) {
-      const c = dirty[i] as NetChan;
+    for (let i = 0; i < this.#dirties; i++) {
+      const c = this.#dirty[i] as NetChan;
       c.dirty = false;
       this.#work.flush(c);
     }
-    dirty.length = 0;
+    this.#dirties = 0;
     this.#depth--;
   }
 
@@ -62,7 +63,7 @@ export class NetTurns {
   dirty(c: NetChan): void {
     if (c.dirty) return;
     c.dirty = true;
-    this.#dirty.push(c);
+    this.#dirty[this.#dirties++] = c;
     if (this.#depth === 0) this.#soon();
   }
 

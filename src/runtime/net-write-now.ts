@@ -23,7 +23,10 @@ let isProven = false;
 /** What a write came to whose socket is yet to hear of it. */
 let untold: unknown = NOTHING;
 
-/** Stands before a handle's own: sees how Node writes, and tells it what came of a write of ours. */
+/**
+ * Stands before a handle's own, until Node was seen to write and where the system once did not take all:
+ * sees how Node writes, and tells it what came of a write of ours.
+ */
 function watched(this: Handle, request: unknown, bytes: Uint8Array): unknown {
   if (untold !== NOTHING) {
     const result = untold;
@@ -42,7 +45,7 @@ export function mayWriteNow(socket: net.Socket): boolean {
   if (handle.writeBuffer === watched) return true;
   original ??= handle.writeBuffer;
   if (handle.writeBuffer !== original) return false;
-  handle.writeBuffer = watched;
+  if (!isProven) handle.writeBuffer = watched;
   return true;
 }
 
@@ -53,8 +56,9 @@ export function mayWriteNow(socket: net.Socket): boolean {
 export function writeNow(socket: net.Socket, bytes: Uint8Array): boolean {
   const handle = (socket as Handled)._handle;
   if (isProven && handle !== null && handle !== undefined && socket.writableLength === 0) {
-    const result = (original as Write).call(handle, null, bytes);
+    const result = handle.writeBuffer(null, bytes);
     if (result === 0) return true;
+    handle.writeBuffer = watched;
     untold = result;
   }
   socket.write(bytes);

@@ -52,6 +52,8 @@ export class Http1Client implements Core, Sink {
   wake: (() => void) | null = null;
   /** When the last exchange left, on the driver's clock. */
   idleSinceMs = 0;
+  /** Its owner's: a request was given to it that has not left. */
+  isBusy = false;
   readonly #driver: Driver;
   readonly #owner: ClientOwner;
   #ch: Chan = 0;
@@ -253,7 +255,7 @@ export class Http1Client implements Core, Sink {
     this.#x = null;
     this.#reply = null;
     this.wake = null;
-    this.#early = [];
+    if (this.#early.length > 0) this.#early = [];
     this.idleSinceMs = this.#driver.now;
     this.#owner.released(this, reusable, status, this.#driver.now - this.#sentMs, outcome);
   }

@@ -46,7 +46,7 @@ export class EndpointClient implements ClientOwner {
   readonly #o: EndpointClientOptions;
   readonly #load: LoadListener;
   readonly #idle: Http1Client[] = [];
-  readonly #busy = new Set<Http1Client>();
+  #busy = 0;
   readonly #reaper: Timer;
   #closed = false;
 
@@ -61,7 +61,7 @@ export class EndpointClient implements ClientOwner {
 
   /** Open connections, idle ones included. */
   get open(): number {
-    return this.#idle.length + this.#busy.size;
+    return this.#idle.length + this.#busy;
   }
 
   /** Whether the next request has a connection. */
@@ -73,8 +73,7 @@ export class EndpointClient implements ClientOwner {
   dispatch(x: Exchange, reply: Reply): Sink {
     const idle = this.#idle.pop();
     if (idle === undefined) return this.fresh(x, reply);
-    this.#busy.add(idle);
-    this.#load.started();
+    this.#took(idle);
     return idle.start(x, reply);
   }
 
@@ -87,11 +86,16 @@ export class EndpointClient implements ClientOwner {
       return NOTHING_MORE;
     }
     const client = new Http1Client(this.#o.driver, this);
-    this.#busy.add(client);
-    this.#load.started();
+    this.#took(client);
     const sink = client.start(x, reply);
     client.begin(this.#o.driver.connect(this.#o.connect, client));
     return sink;
+  }
+
+  #took(client: Http1Client): void {
+    client.isBusy = true;
+    this.#busy++;
+    this.#load.started();
   }
 
   answered(ms: number): void {
@@ -117,8 +121,11 @@ export class EndpointClient implements ClientOwner {
     ms: number,
     outcome: ExchangeOutcome,
   ): void {
-    if (this.#busy.delete(client)) this.#load.ended(status, ms, outcome);
-    else {
+    if (client.isBusy) {
+      client.isBusy = false;
+      this.#busy--;
+      this.#load.ended(status, ms, outcome);
+    } else {
       const at = this.#idle.indexOf(client);
       if (at >= 0) this.#idle.splice(at, 1);
     }

@@ -235,7 +235,19 @@ function finishConnection(head: Head): void {
   let close = head.minor === 0;
   upgradeAsked = false;
   if (seen.connection) {
+    const { buf, base, spans } = head;
     for (let i = head.find(CONNECTION); i >= 0; i = head.find(CONNECTION, i + 1)) {
+      const from = base + (spans[i * 4 + 2] as number);
+      const length = base + (spans[i * 4 + 3] as number) - from;
+      // Mostly it is one of these, and needs no string.
+      if (length === 10 && is(buf, from, "keep-alive")) {
+        if (head.minor === 0) close = false;
+        continue;
+      }
+      if (length === 5 && is(buf, from, "close")) {
+        close = true;
+        continue;
+      }
       for (const token of head.valueAt(i).toLowerCase().split(",")) {
         const word = token.trim();
         if (word === "close") close = true;

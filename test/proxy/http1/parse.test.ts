@@ -138,6 +138,31 @@ test("parseRequest() answers INCOMPLETE for each proper prefix", () => {
   assert.is(request(text).head.bodyLength, CHUNKED);
 });
 
+test("parseRequest() takes a byte in a value or not, wherever it stands", () => {
+  for (let byte = 0; byte < 256; byte++) {
+    const allowed = byte === 9 || (byte >= 32 && byte !== 127);
+    for (let at = 0; at < 13; at++) {
+      for (const beside of ["x", "\x7e", "\xff", "\t"]) {
+        const value = beside.repeat(at) + String.fromCharCode(byte) + beside.repeat(12 - at);
+        const { n, head } = request(`GET / HTTP/1.1\r\nHost: a\r\nX-Odd: y${value}y\r\n\r\n`);
+        // CR is the end of the line where LF follows, which it does not here
+        assert.is(n > 0, allowed, `byte ${byte} at ${at}, beside ${JSON.stringify(beside)}`);
+        if (allowed) assert.is(head.get(headerName("x-odd")), `y${value}y`);
+      }
+    }
+  }
+});
+
+test("a head behind another one in its buffer is read from where it begins", () => {
+  const head = new RequestHead();
+  const all = bytes("??GET /1 HTTP/1.1\r\nHost: one.example:80\r\nX-A: 1234567\r\n\r\n");
+  const part = all.subarray(1);
+  assert.is(parseRequest(head, part, 1, part.length, 65536), part.length - 1);
+  assert.is(head.get(headerName("x-a")), "1234567");
+  assert.is(parseRequest(head, all, 2, all.length, 65536), all.length - 2);
+  assert.is(head.get(headerName("x-a")), "1234567");
+});
+
 test("parseRequest() bounds the head and the number of fields", () => {
   assert.is(request(`GET / HTTP/1.1\r\nhost: a\r\nx: ${"y".repeat(2000)}`, 1024).n, TOO_LARGE);
   assert.is(get("host: a\r\n" + "x: y\r\n".repeat(200)), TOO_LARGE);
@@ -170,6 +195,26 @@ test("parseRequest() keeps HTTP/1.0 connections only when asked", () => {
   assert.ok(
     request("GET / HTTP/1.1\r\nhost: a\r\nconnection: close, keep-alive\r\n\r\n").head.close,
   );
+});
+
+test("parseRequest() reads Connection whatever its case, and with other tokens", () => {
+  const of = (value: string, line = "GET / HTTP/1.1") =>
+    request(`${line}\r\nHost: a\r\nConnection: ${value}\r\n\r\n`).head.close;
+  for (const value of ["close", "Close", "CLOSE", "close, te", "x-a,close", "keep-alive, close"]) {
+    assert.is(of(value), true, value);
+  }
+  for (const value of ["keep-alive", "Keep-Alive", "te", "closed", "keep-alivE", "clos"]) {
+    assert.is(of(value), false, value);
+  }
+  for (const value of ["keep-alive", "KEEP-ALIVE", "x-a, keep-alive"]) {
+    assert.is(of(value, "GET / HTTP/1.0"), false, value);
+  }
+  assert.is(of("te", "GET / HTTP/1.0"), true);
+  const { head } = request(
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: x-a, close\r\nX-A: 1\r\n\r\n",
+  );
+  assert.is(head.close, true);
+  assert.is(head.marks[head.find(headerName("x-a"))], FIELD_HOP);
 });
 
 test("parseResponse() knows which responses have a body", () => {
