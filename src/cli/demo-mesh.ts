@@ -63,6 +63,8 @@ export class DemoMesh {
   readonly children: ChildGroup;
   readonly #net: string;
   readonly #events: MeshEvents;
+  /** It ends: nobody is asked any more whether it is ready. */
+  readonly #over = new AbortController();
   readonly #waiting = new Map<string, (line: AppLine) => void>();
   readonly #lastSnapshots = new Map<string, ProxySnapshot>();
   #control: ControlAddresses | null = null;
@@ -169,6 +171,7 @@ export class DemoMesh {
 
   /** Ends every process within two seconds, and removes the folder. */
   async end(): Promise<void> {
+    this.#over.abort();
     await this.children.end();
     await removeFolders(this.folders);
   }
@@ -205,8 +208,9 @@ export class DemoMesh {
 
   async #ready(pod: DemoPod): Promise<void> {
     const until = performance.now() + READY_WITHIN_MS;
+    const { signal } = this.#over;
     let why = "";
-    while (performance.now() < until) {
+    while (performance.now() < until && !signal.aborted) {
       try {
         return void (await fetchText(`http://${pod.ip}:${ADMIN_PORT}/ready`));
       } catch (e) {

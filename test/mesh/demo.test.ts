@@ -103,6 +103,26 @@ test("Ctrl-C before the mesh is up leaves nothing either", async () => {
   for (const pid of children) assert.not.ok(existsSync(`/proc/${pid}`), `process ${pid} is left`);
 });
 
+test("a proxy that dies at the start is one line that says why, and ends the demo", async () => {
+  const demo = startDemo({ net: NET });
+  while (childrenOf(demo.child.pid!).length === 0) await new Promise((r) => setTimeout(r, 5));
+  // The demo has looked whether its addresses are free, and its proxies do not run yet.
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(4191, `${NET}.1.3`, resolve));
+  const started = performance.now();
+  try {
+    assert.is(await demo.ended, 1);
+    assert.match(
+      demo.err(),
+      /^tulle: catalogue-a's proxy \(process \d+\) ended with status 1: .*127\.\d+\.1\.3:4191.*\n$/,
+    );
+    // Nobody is asked for 45 s whether it is ready; the rest is time to start and to end.
+    assert.ok(performance.now() - started < STARTUP_MS);
+  } finally {
+    server.close();
+  }
+});
+
 test("a taken address is one clear line", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(4140, `${NET}.1.2`, resolve));
