@@ -128,15 +128,27 @@ export class Head {
     return -1;
   }
 
+  /** The bytes that field `i` lies in; where its value is there, `valueFrom` and `valueTo` say. */
+  bytesOf(i: number): Uint8Array {
+    const field = this.known === null ? null : this.known[i] as Field | null;
+    return field !== null ? field.line : this.buf;
+  }
+
+  valueFrom(i: number): number {
+    const field = this.known === null ? null : this.known[i] as Field | null;
+    return field !== null ? field.valueFrom : this.base + (this.spans[i * 4 + 2] as number);
+  }
+
+  valueTo(i: number): number {
+    const field = this.known === null ? null : this.known[i] as Field | null;
+    return field !== null ? field.valueTo : this.base + (this.spans[i * 4 + 3] as number);
+  }
+
   /** The value of field `i` as received, one code unit per byte, interned. */
   valueAt(i: number): string {
     const field = this.known === null ? null : this.known[i] as Field | null;
     if (field !== null) return field.value;
-    return internLatin1(
-      this.buf,
-      this.base + (this.spans[i * 4 + 2] as number),
-      this.base + (this.spans[i * 4 + 3] as number),
-    );
+    return internLatin1(this.buf, this.valueFrom(i), this.valueTo(i));
   }
 
   /** The name of field `i`, lower case. */

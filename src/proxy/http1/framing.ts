@@ -235,10 +235,10 @@ function finishConnection(head: Head): void {
   let close = head.minor === 0;
   upgradeAsked = false;
   if (seen.connection) {
-    const { buf, base, spans } = head;
+    const { buf } = head;
     for (let i = head.find(CONNECTION); i >= 0; i = head.find(CONNECTION, i + 1)) {
-      const from = base + (spans[i * 4 + 2] as number);
-      const length = base + (spans[i * 4 + 3] as number) - from;
+      const from = head.valueFrom(i);
+      const length = head.valueTo(i) - from;
       // Mostly it is one of these, and needs no string.
       if (length === 10 && is(buf, from, "keep-alive")) {
         if (head.minor === 0) close = false;

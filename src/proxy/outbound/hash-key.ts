@@ -64,18 +64,17 @@ function hashOfHeader(head: Head, name: HeaderName): number {
   }
   const i = head.find(name);
   if (i < 0) return -1;
-  const { spans, base } = head;
-  const from = spans[i * 4 + 2] as number;
-  const to = spans[i * 4 + 3] as number;
-  return from === to ? -1 : hashBytes(head.buf, base + from, base + to);
+  const from = head.valueFrom(i);
+  const to = head.valueTo(i);
+  return from === to ? -1 : hashBytes(head.bytesOf(i), from, to);
 }
 
 /** Of the first cookie with that name (RFC 6265 §4.2.1); HTTP/2 may send several fields. */
 function hashOfCookie(head: Head, name: Uint8Array): number {
   for (let i = head.find(COOKIE); i >= 0; i = head.find(COOKIE, i + 1)) {
-    const { buf, base, spans } = head;
-    const end = base + (spans[i * 4 + 3] as number);
-    let at = base + (spans[i * 4 + 2] as number);
+    const buf = head.bytesOf(i);
+    const end = head.valueTo(i);
+    let at = head.valueFrom(i);
     while (at < end) {
       while (at < end && (buf[at] === 0x20 || buf[at] === 0x09)) at++;
       let to = at;
