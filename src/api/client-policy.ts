@@ -200,7 +200,11 @@ function httpPolicy(
   protocol: "detect" | "http",
   rules: readonly LeadingRule[],
 ): ClientPolicy {
-  const only = onlyTarget(rules);
+  const one = onlyTarget(rules);
+  // Where nothing leads anywhere, but filters answer, requests must still come as far as those.
+  const answers = one !== null && one.forward === null && one.destination === "" &&
+    rules.some((r) => r.builtIn.length > 0);
+  const only = answers ? null : one;
   const routes = routesOf(
     rules,
     ({ leads, limits, isGrpc, takesRequestHeaders }) => ({

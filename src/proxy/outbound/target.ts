@@ -7,7 +7,7 @@ import type { FilterChain } from "../../core/filter.ts";
 import type { HeaderEdit } from "../../core/head.ts";
 import { endpointKey } from "../../model/endpoint.ts";
 import { isFailure, type Route } from "../../model/route.ts";
-import type { OutboundSnapshot, Watched } from "../discovery/discovery.ts";
+import type { OutboundSnapshot, RouteSnapshot, Watched } from "../discovery/discovery.ts";
 import { canonicalEdit } from "../http/canonical.ts";
 import type { BackendSeries } from "../metrics/backends.ts";
 import type { BalancerKind, BalancerSeries, UpdateOp } from "../metrics/balancers.ts";
@@ -196,7 +196,8 @@ export class Target implements EndpointOwner {
     if (snapshot.endpoints?.exists === false) {
       return new MeshError("no-service", `No such service: ${snapshot.authority}`);
     }
-    if (this.endpoints.length > 0) return null;
+    // Nothing can become ready where no route leads anywhere: its filters answer, or the route fails.
+    if (this.endpoints.length > 0 || leadNowhere(snapshot.routes)) return null;
     return new MeshError("failfast", `No endpoint of ${snapshot.authority} is ready`);
   }
 
@@ -335,4 +336,10 @@ function sameReach(state: EndpointState, to: EndpointState["endpoint"]): boolean
     from.authority === to.authority &&
     JSON.stringify(from.http2) === JSON.stringify(to.http2) &&
     JSON.stringify(from.labels) === JSON.stringify(to.labels);
+}
+
+/** Whether each route is split, over backends that are none. */
+function leadNowhere(routes: readonly RouteSnapshot[]): boolean {
+  return routes.length > 0 &&
+    routes.every(({ route }) => route.split?.backends.every((b) => b.authority === "") ?? false);
 }

@@ -251,6 +251,8 @@ test("our proxies answer 500 where a rule's only backend is none, and fail a rul
   const fail = { kind: "fail", message: "Service not found x", ratio: 1 };
   const gone = await only("{ name: x, port: 80 }");
   assert.equal(gone.routes[0]?.actions, [{ ...fail, status: 500, grpcStatus: null }]);
+  // It is no policy that forwards nowhere: requests get as far as what answers them.
+  assert.equal(gone.routes[0]?.split?.backends.map((b) => b.authority), [""]);
   const calls = await only("{ name: x, port: 80 }", "GRPCRoute");
   assert.equal(calls.routes[0]?.actions, [{ ...fail, status: 200, grpcStatus: 2 }]);
   const none = await only("{ name: v1, port: 80, weight: 0 }, { name: v2, port: 80, weight: 0 }");
