@@ -111,7 +111,7 @@ function ruleToWire({ limits }: AttachedRule<unknown>, { chain }: AttachedRoute<
 }
 
 /** One backend that takes all of a rule's requests, or several by weight. */
-function backendsToWire<Filter>(
+export function backendsToWire<Filter>(
   backends: readonly AttachedBackend[],
   policy: ClientPolicy,
   filter: (of: RouteFilter) => Filter,

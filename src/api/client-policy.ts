@@ -25,6 +25,7 @@ import {
   OutboundPolicySchema,
 } from "./gen/outbound_pb.ts";
 import { grpcMatchFromWire, httpMatchFromWire, httpMatchToWire } from "./http-match.ts";
+import { attachedBytesToWire } from "./attached-bytes.ts";
 import { grpcRoutesToWire, httpRoutesToWire } from "./attached-outbound.ts";
 import { accrualFromWire, accrualToWire } from "./failure-accrual.ts";
 import { defaultOrigin, originFromWire, originToWire } from "./origin.ts";
@@ -62,7 +63,10 @@ export function clientPolicyToWire(
         : egressOpaqueRoute(policy.egress, backend),
     ],
   };
-  const kind = policy.protocol !== "opaque" && policy.attached?.kind === "grpc"
+  const bytes = attachedBytesToWire(policy);
+  const kind = bytes !== null
+    ? bytes
+    : policy.protocol !== "opaque" && policy.attached?.kind === "grpc"
     ? {
       case: "grpc" as const,
       value: {

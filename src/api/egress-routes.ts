@@ -10,6 +10,8 @@ import {
   type HttpRoute_FilterSchema,
   type OpaqueRoute,
   OpaqueRouteSchema,
+  type TlsRoute,
+  TlsRouteSchema,
 } from "./gen/outbound_pb.ts";
 import { defaultOrigin, originToWire } from "./origin.ts";
 import { grpcRetryToWire } from "./retry-policy.ts";
@@ -53,6 +55,17 @@ export function egressGrpcRoute(
       filters: egress === "Allow" ? [] : [{
         kind: { case: "failureInjector", value: { code: CODE, message: REFUSED } },
       }],
+    }],
+  });
+}
+
+/** For TLS connections to names that no TLSRoute has. */
+export function egressTlsRoute(egress: EgressPolicy, backend: Backend): TlsRoute {
+  return create(TlsRouteSchema, {
+    metadata: originToWire(defaultOrigin(egressRouteName("tls", egress))),
+    rules: [{
+      backends: { kind: { case: "firstAvailable", value: { backends: [{ backend }] } } },
+      filters: egress === "Allow" ? [] : [{ kind: { case: "forbidden", value: {} } }],
     }],
   });
 }

@@ -9,6 +9,7 @@ import {
   type NetworkRow,
   networkRow,
 } from "./kinds/authorization.ts";
+import { type ByteRouteRow, tcpRouteRow, tlsRouteRow } from "./kinds/byte-routes.ts";
 import { type EgressNetworkRow, egressNetworkRow } from "./kinds/egress-network.ts";
 import { type EndpointSliceRow, endpointSliceRow } from "./kinds/endpoint-slice.ts";
 import { type GrpcRouteRow, grpcRouteRow } from "./kinds/grpc-route.ts";
@@ -54,6 +55,8 @@ export class Cluster {
   /** `gateway.networking.k8s.io`. */
   readonly gatewayHttpRoutes: Table<Resource, HttpRouteRow>;
   readonly grpcRoutes: Table<Resource, GrpcRouteRow>;
+  readonly tlsRoutes: Table<Resource, ByteRouteRow>;
+  readonly tcpRoutes: Table<Resource, ByteRouteRow>;
   readonly filters: Table<Resource, WasmFilterRow>;
 
   readonly #byKind: ReadonlyMap<string, AnyTable>;
@@ -92,6 +95,8 @@ export class Cluster {
     this.httpRoutes = routeTable(httpRouteRow, touch);
     this.gatewayHttpRoutes = routeTable(httpRouteRow, touch);
     this.grpcRoutes = routeTable(grpcRouteRow, touch);
+    this.tlsRoutes = routeTable(tlsRouteRow, touch);
+    this.tcpRoutes = routeTable(tcpRouteRow, touch);
     this.filters = new Table(
       wasmFilterRow,
       changed,
@@ -113,6 +118,8 @@ export class Cluster {
       ["policy.linkerd.io/HTTPRoute", this.httpRoutes],
       ["gateway.networking.k8s.io/HTTPRoute", this.gatewayHttpRoutes],
       ["gateway.networking.k8s.io/GRPCRoute", this.grpcRoutes],
+      ["gateway.networking.k8s.io/TLSRoute", this.tlsRoutes],
+      ["gateway.networking.k8s.io/TCPRoute", this.tcpRoutes],
       ["tulle.dev/WasmFilter", this.filters],
     ]);
   }

@@ -80,12 +80,17 @@ const CLUSTER_ROLES: readonly Role[] = [
       },
       {
         group: "gateway.networking.k8s.io",
-        resources: ["grpcroutes", "httproutes"],
+        resources: ["grpcroutes", "httproutes", "tcproutes", "tlsroutes"],
         verbs: READ,
       },
       {
         group: "gateway.networking.k8s.io",
-        resources: ["grpcroutes/status", "httproutes/status"],
+        resources: [
+          "grpcroutes/status",
+          "httproutes/status",
+          "tcproutes/status",
+          "tlsroutes/status",
+        ],
         verbs: ["patch"],
       },
     ],

@@ -68,7 +68,9 @@ export interface AttachedRoute<Match> {
 /** All routes of an outbound policy, which are of one type, in order of precedence. */
 export type AttachedRoutes =
   | { readonly kind: "http"; readonly routes: readonly AttachedRoute<RequestMatch>[] }
-  | { readonly kind: "grpc"; readonly routes: readonly AttachedRoute<GrpcMatch>[] };
+  | { readonly kind: "grpc"; readonly routes: readonly AttachedRoute<GrpcMatch>[] }
+  /** Of bytes: their one rule has backends only, and hosts are names that TLS clients ask for. */
+  | { readonly kind: "tls" | "tcp"; readonly routes: readonly AttachedRoute<never>[] };
 
 /** A rule of an inbound policy's route: the workload itself is where it leads. */
 export type ServerRule<Match> = Pick<AttachedRule<Match>, "matches" | "filters">;

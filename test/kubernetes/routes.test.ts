@@ -130,7 +130,7 @@ testUnless(
       await next("http gone.shop.svc.cluster.local:80");
       await says(cluster, httpRoute("gone"), "True Accepted, True ResolvedRefs");
       const missing = () => lines.filter((l) => /does not have this kind/.test(l));
-      assert.is(missing().length, 2, missing().join("\n"));
+      assert.is(missing().length, 4, missing().join("\n"));
       assert.equal(control.ready.destination, "");
 
       // The Gateway API comes while we run.
@@ -157,7 +157,7 @@ testUnless(
       for (
         const [method, path] of [
           ["GET", `/apis/${GATEWAY}/v1/gateways`],
-          ["GET", `/apis/${GATEWAY}/v1alpha2/tcproutes`],
+          ["GET", `/apis/${GATEWAY}/v1beta1/referencegrants`],
           ["PATCH", route],
           ["DELETE", route],
           ["POST", route.slice(0, route.lastIndexOf("/"))],

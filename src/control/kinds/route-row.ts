@@ -1,5 +1,5 @@
-// What the rows of HTTPRoutes and GRPCRoutes have in common: an object as joins and status see it. The
-// kinds themselves are read by `http-route.ts` and `grpc-route.ts`.
+// What the rows of routes have in common: an object as joins and status see it. The kinds themselves are
+// read by `http-route.ts`, `grpc-route.ts` and `byte-routes.ts`.
 
 import type { RouteFilter } from "../../model/attached-route.ts";
 import type { RouteLimits, RouteRetry } from "../../model/route.ts";
@@ -22,7 +22,7 @@ export interface RuleRow<Match> {
 /** A route that is attached to parts of the mesh. */
 export interface RouteRow<Match> {
   readonly group: string;
-  readonly kind: "HTTPRoute" | "GRPCRoute";
+  readonly kind: "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute";
   readonly namespace: string;
   readonly name: string;
   readonly createdMs: number;

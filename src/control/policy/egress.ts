@@ -12,7 +12,7 @@ import { type EgressNetworkRow, EVERYWHERE } from "../kinds/egress-network.ts";
 import type { Mesh } from "../mesh.ts";
 import { hasPort } from "../ports.ts";
 import { byAge } from "../resource.ts";
-import { outboundRoutes } from "./outbound-routes.ts";
+import { BYTE_KINDS, outboundRoutes, protocolWith } from "./outbound-routes.ts";
 
 /**
  * The network that covers an address for clients of the namespace `source`; null: none does. Those of the
@@ -79,13 +79,19 @@ export function egressPolicy(
   const { options } = mesh;
   const parent = { kind: "EgressNetwork" as const, namespace, name, port: addr.port };
   const isOpaque = hasPort(row.opaquePorts ?? options.opaquePorts, addr.port, {});
-  const attached = isOpaque ? null : outboundRoutes(mesh, reads, { ...parent, traffic }, source);
+  const attached = outboundRoutes(
+    mesh,
+    reads,
+    { ...parent, traffic },
+    source,
+    isOpaque ? BYTE_KINDS : undefined,
+  );
   const isGrpc = attached?.kind === "grpc";
   return {
     defaultRttMs: options.defaultRttMs,
     decayMs: options.decayMs,
     origin: { group: "policy.linkerd.io", ...parent },
-    protocol: isOpaque ? "opaque" : isGrpc ? "http" : "detect",
+    protocol: protocolWith(attached, isOpaque ? "opaque" : "detect"),
     egress: trafficPolicy,
     ...(attached === null ? {} : { attached }),
     routes: isOpaque ? [] : [{

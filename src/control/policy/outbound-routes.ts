@@ -1,6 +1,6 @@
 // The routes of objects that clients of a Service, or of an EgressNetwork, are given: GRPCRoutes if there
-// are any, else HTTPRoutes. A route of the parent's own namespace is for all clients, one of another
-// namespace for clients of that namespace only.
+// are any, else HTTPRoutes, TLSRoutes, TCPRoutes. A route of the parent's own namespace is for all
+// clients, one of another namespace for clients of that namespace only.
 
 import { defaultOrigin } from "../../api/origin.ts";
 import type {
@@ -9,6 +9,7 @@ import type {
   AttachedRoutes,
   AttachedRule,
 } from "../../model/attached-route.ts";
+import type { ClientPolicy } from "../../model/profile.ts";
 import { fullName } from "../destination/authority.ts";
 import type { Reads } from "../join.ts";
 import type { BackendRef, ParentRef } from "../kinds/route-refs.ts";
@@ -20,6 +21,14 @@ import { keyOf, type Resource } from "../resource.ts";
 import { parentGroup } from "../route-table.ts";
 import type { Table } from "../table.ts";
 import { byPrecedence, parentVerdict } from "./route-parents.ts";
+
+type RouteKinds = readonly AttachedRoutes["kind"][];
+/** Of a port that says nothing of what it speaks. */
+const EVERY_KIND: RouteKinds = ["grpc", "http", "tls", "tcp"];
+/** Of a port that speaks HTTP/1, which carries no gRPC; HTTP/2; bytes. */
+export const HTTP1_KINDS: RouteKinds = ["http"];
+export const HTTP2_KINDS: RouteKinds = ["grpc", "http"];
+export const BYTE_KINDS: RouteKinds = ["tcp"];
 
 /** What clients go to, at one of its ports. */
 export interface RouteParent {
@@ -33,17 +42,18 @@ export interface RouteParent {
 
 /**
  * The routes in force at a parent for clients of the namespace `source`, in order of precedence; null:
- * there are none, and the default route counts. `grpc` false: the port speaks HTTP/1, which carries none.
+ * there are none, and the default route counts. Of the kinds that the port may have, in their order, the
+ * first that has any counts.
  */
 export function outboundRoutes(
   mesh: Mesh,
   reads: Reads,
   parent: RouteParent,
   source: string,
-  grpc = true,
+  kinds: RouteKinds = EVERY_KIND,
 ): AttachedRoutes | null {
   reads.namespaces.add(parent.namespace);
-  const { httpRoutes, gatewayHttpRoutes, grpcRoutes } = mesh.cluster;
+  const { httpRoutes, gatewayHttpRoutes, grpcRoutes, tlsRoutes, tcpRoutes } = mesh.cluster;
   const of = <Match>(
     tables: readonly Table<Resource, RouteRow<Match>>[],
   ): readonly AttachedRoute<Match>[] =>
@@ -51,12 +61,32 @@ export function outboundRoutes(
       .filter((route) => isFor(route, parent, source) && isInForce(mesh, route, parent))
       .sort(byPrecedence)
       .map((route) => attached(mesh, reads, route, parent));
-  if (grpc) {
-    const routes = of([grpcRoutes]);
-    if (routes.length > 0) return { kind: "grpc", routes };
+  for (const kind of kinds) {
+    const found: AttachedRoutes = kind === "grpc"
+      ? { kind, routes: of([grpcRoutes]) }
+      : kind === "http"
+      ? { kind, routes: of([httpRoutes, gatewayHttpRoutes]) }
+      : { kind, routes: of([kind === "tls" ? tlsRoutes : tcpRoutes]) };
+    if (found.routes.length > 0) return found;
   }
-  const routes = of([httpRoutes, gatewayHttpRoutes]);
-  return routes.length > 0 ? { kind: "http", routes } : null;
+  return null;
+}
+
+/** What a port speaks with its routes; those of HTTP keep nobody from speaking something else. */
+export function protocolWith(
+  attached: AttachedRoutes | null,
+  protocol: ClientPolicy["protocol"],
+): ClientPolicy["protocol"] {
+  switch (attached?.kind) {
+    case "grpc":
+      return "http";
+    case "tls":
+      return "tls";
+    case "tcp":
+      return "opaque";
+    default:
+      return protocol;
+  }
 }
 
 function isFor(route: RouteRow<unknown>, parent: RouteParent, source: string): boolean {

@@ -13,7 +13,13 @@ import type { Mesh } from "../mesh.ts";
 import { isOpaqueOnService } from "../opaque.ts";
 import { keyOf } from "../resource.ts";
 import { egressNetworkFor, egressPolicy, forwardTo } from "./egress.ts";
-import { outboundRoutes } from "./outbound-routes.ts";
+import {
+  BYTE_KINDS,
+  HTTP1_KINDS,
+  HTTP2_KINDS,
+  outboundRoutes,
+  protocolWith,
+} from "./outbound-routes.ts";
 
 export type OutboundTarget =
   | { readonly kind: "address"; readonly addr: SocketAddr }
@@ -67,16 +73,21 @@ function ofService(
   const limits = service?.traffic.limits ?? null;
   const parent = { kind: "Service" as const, namespace, name, port };
   const traffic = service?.traffic ?? null;
-  const attached = protocol === "opaque"
-    ? null
-    : outboundRoutes(mesh, reads, { ...parent, traffic }, source, appProtocol !== "http");
+  const kinds = protocol === "opaque"
+    ? BYTE_KINDS
+    : protocol === "detect"
+    ? undefined
+    : appProtocol === "http"
+    ? HTTP1_KINDS
+    : HTTP2_KINDS;
+  const attached = outboundRoutes(mesh, reads, { ...parent, traffic }, source, kinds);
   return {
     kind: "policy",
     h2c: appProtocol === "kubernetes.io/h2c",
     policy: {
       ...base(mesh),
       origin: { group: "core", kind: "Service", namespace, name, port },
-      protocol: attached?.kind === "grpc" ? "http" : protocol,
+      protocol: protocolWith(attached, protocol),
       ...(attached === null ? {} : { attached }),
       routes: protocol === "opaque" ? [] : [{
         name: "http",

@@ -6,6 +6,7 @@ import type { ParentRef } from "../kinds/route-refs.ts";
 import type { RouteRow } from "../kinds/route-row.ts";
 import { keyOf } from "../resource.ts";
 import { parentGroup } from "../route-table.ts";
+import type { Table } from "../table.ts";
 import { egressCondition } from "../status/policies.ts";
 
 /** What becomes of a route at one of its parents. */
@@ -17,7 +18,7 @@ export type ParentVerdict =
   | "headless"
   /** An EgressNetwork that is itself not accepted. */
   | "refused"
-  /** A GRPCRoute has the same parent, and goes before HTTPRoutes. */
+  /** A route of a kind that goes before its own has the same parent. */
   | "conflicted";
 
 /** `clusterNetworks` decide whether an EgressNetwork is one. */
@@ -44,11 +45,22 @@ export function parentVerdict(
       if (egressCondition(network, clusterNetworks).status !== "True") return "refused";
     }
   }
-  if (kind === "GRPCRoute") return "accepted";
-  for (const other of cluster.grpcRoutes.group(parentGroup(parent))) {
-    if (other.parents.some((p) => sameParent(p, parent))) return "conflicted";
+  const group = parentGroup(parent);
+  for (const table of tablesBefore(cluster, kind)) {
+    for (const other of table.group(group)) {
+      if (other.parents.some((p) => sameParent(p, parent))) return "conflicted";
+    }
   }
   return "accepted";
+}
+
+/** Of the kinds that go before this one at the same parent. */
+function tablesBefore(
+  { grpcRoutes, httpRoutes, gatewayHttpRoutes, tlsRoutes }: Cluster,
+  kind: RouteRow<unknown>["kind"],
+): readonly Pick<Table<never, Pick<RouteRow<unknown>, "parents">>, "group">[] {
+  const before = [grpcRoutes, httpRoutes, gatewayHttpRoutes, tlsRoutes];
+  return before.slice(0, { GRPCRoute: 0, HTTPRoute: 1, TLSRoute: 3, TCPRoute: 4 }[kind]);
 }
 
 function sameParent(a: ParentRef, b: ParentRef): boolean {

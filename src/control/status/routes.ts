@@ -1,4 +1,4 @@
-// The status of HTTPRoutes and GRPCRoutes: for each parent whether the route is in force there, and for
+// The status of routes: for each parent whether the route is in force there, and for
 // those that clients go to whether its backends are found. Linkerd's conditions and reasons.
 
 import type { Cluster } from "../cluster.ts";
@@ -24,8 +24,8 @@ const ACCEPTED: Readonly<Record<ParentVerdict, Condition>> = {
 
 /** One entry for each route that is attached to something of the mesh. */
 export function routeStatus(cluster: Cluster, clusterNetworks: readonly string[]): StatusEntry[] {
-  const { httpRoutes, gatewayHttpRoutes, grpcRoutes } = cluster;
-  return [httpRoutes, gatewayHttpRoutes, grpcRoutes].flatMap((table) =>
+  const { httpRoutes, gatewayHttpRoutes, grpcRoutes, tlsRoutes, tcpRoutes } = cluster;
+  return [httpRoutes, gatewayHttpRoutes, grpcRoutes, tlsRoutes, tcpRoutes].flatMap((table) =>
     [...table.rows.values()].map((route): StatusEntry => ({
       kind: `${route.group}/${route.kind}`,
       namespace: route.namespace,
