@@ -13,7 +13,8 @@ export interface FilterTarget {
 
 /** Says which filters run for a target, in order. `filters/registry.ts` does. */
 export interface FilterSource {
-  /** `route` names a ServiceProfile route; null: only filters that are for all requests. */
+  /** `route` is a ServiceProfile route's name, or that of an HTTPRoute or GRPCRoute; null: only filters
+   * that are for all requests. */
   refs(target: FilterTarget, route: string | null): readonly FilterRef[];
 }
 

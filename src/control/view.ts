@@ -15,6 +15,7 @@ import { Reads } from "./join.ts";
 import type { ServiceRow } from "./kinds/service.ts";
 import type { Mesh } from "./mesh.ts";
 import { clientPolicyOf } from "./policy/outbound.ts";
+import { parentGroup } from "./route-table.ts";
 import { fullName } from "./destination/authority.ts";
 
 /** Of a proxy whose container does not say. */
@@ -103,6 +104,13 @@ function meshedPods(mesh: Mesh): readonly MeshedPod[] {
   });
 }
 
+/** Names of the routes of objects that are attached to a parent, in force or not. */
+function routeNames({ cluster }: Mesh, parent: Parameters<typeof parentGroup>[0]): string[] {
+  const { httpRoutes, gatewayHttpRoutes, grpcRoutes } = cluster;
+  return [httpRoutes, gatewayHttpRoutes, grpcRoutes]
+    .flatMap((table) => [...table.group(parentGroup(parent))].map((r) => r.name));
+}
+
 /** What a filter asks for that is not there: it would run nowhere, and nobody would know why. */
 function filterProblems(mesh: Mesh, registry: FilterRegistry): readonly Problem[] {
   const problems: Problem[] = [];
@@ -119,9 +127,14 @@ function filterProblems(mesh: Mesh, registry: FilterRegistry): readonly Problem[
       continue;
     }
     const profile = fullName({ namespace, name: target.name }, mesh.options.clusterDomain);
-    const known = profiles.get(`${namespace}/${profile}`)?.routes.map((r) => r.name) ?? [];
-    for (const route of routes.filter((r) => !known.includes(r))) {
-      const message = `the ServiceProfile of ${target.name} has no route ${JSON.stringify(route)}`;
+    const known = new Set([
+      ...profiles.get(`${namespace}/${profile}`)?.routes.map((r) => r.name) ?? [],
+      ...routeNames(mesh, { kind: "Service", namespace, name: target.name }),
+    ]);
+    for (const route of routes.filter((r) => !known.has(r))) {
+      const message = `${target.name} has no route ${
+        JSON.stringify(route)
+      }, neither in its ServiceProfile nor as an HTTPRoute or GRPCRoute`;
       problems.push({ source, message });
     }
   }

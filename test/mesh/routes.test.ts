@@ -11,8 +11,8 @@ import { eventually as within, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(134);
 const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.2`, ports: [] };
-const OWN: MeshPod = { name: "own", app: "app", ip: `${NET}.3`, ports: [8080] };
-const CANARY: MeshPod = { name: "canary", app: "canary", ip: `${NET}.4`, ports: [8080] };
+const OWN: MeshPod = { name: "own", app: "catalogue", ip: `${NET}.3`, ports: [8080] };
+const CANARY: MeshPod = { name: "canary", app: "vote", ip: `${NET}.4`, ports: [8080] };
 const APP = `http://app.${NAMESPACE}.svc.cluster.local:8080`;
 const AT_ONCE = 10;
 const eventually = (what: string, attempt: () => void | Promise<void>) =>
@@ -48,8 +48,8 @@ test.before(async () => {
     files: {
       "mesh.yaml": yaml(
         pod("web", WEB.ip, "web"),
-        pod("own", OWN.ip, "app"),
-        pod("canary", CANARY.ip, "canary"),
+        pod("own", OWN.ip, OWN.app),
+        pod("canary", CANARY.ip, CANARY.app),
         ...service("app", `${NET}.103`, { own: OWN.ip }),
         ...service("canary", `${NET}.104`, { canary: CANARY.ip }),
       ),
@@ -173,11 +173,11 @@ test("a Server's routes decide by path who may come in, and what no route names 
     kind: "HTTPRoute",
     metadata: { name, namespace: NAMESPACE },
     spec: {
-      parentRefs: [{ group: "policy.linkerd.io", kind: "Server", name: "app-http" }],
+      parentRefs: [{ group: "policy.linkerd.io", kind: "Server", name: "catalogue-http" }],
       rules: [{ matches: [{ path: { type: "PathPrefix", value: path } }] }],
     },
   });
-  const [serverObject, , authentication] = allow("app", "http", "HTTP/1", ["web"]);
+  const [serverObject, , authentication] = allow("catalogue", "http", "HTTP/1", ["web"]);
   const permit: KubeObject = {
     apiVersion: "policy.linkerd.io/v1alpha1",
     kind: "AuthorizationPolicy",
@@ -185,7 +185,7 @@ test("a Server's routes decide by path who may come in, and what no route names 
     spec: {
       targetRef: { group: "policy.linkerd.io", kind: "HTTPRoute", name: "open" },
       requiredAuthenticationRefs: [
-        { group: "policy.linkerd.io", kind: "MeshTLSAuthentication", name: "app-http" },
+        { group: "policy.linkerd.io", kind: "MeshTLSAuthentication", name: "catalogue-http" },
       ],
     },
   };

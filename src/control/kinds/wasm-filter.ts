@@ -11,7 +11,7 @@ export interface WasmFilterRow {
   readonly name: string;
   readonly createdMs: number;
   readonly target: { readonly kind: "Service" | "Server"; readonly name: string };
-  /** Names of ServiceProfile routes; empty: all requests. */
+  /** Names of routes: of its ServiceProfile, or HTTPRoutes and GRPCRoutes; empty: all requests. */
   readonly routes: readonly string[];
   /** What configuration pins. */
   readonly sha256: string;

@@ -197,4 +197,42 @@ test("what is none of its business passes a webhook", () => {
   assert.is(ask("policy-validator", route), null);
 });
 
+test("a route of the mesh is refused by the field that nobody could read, of either group", () => {
+  const web = { group: "core", kind: "Service", name: "web", port: 80 };
+  const asked = (
+    version: string,
+    kind: string,
+    rule: unknown,
+    metadata = {},
+    parent: unknown = web,
+  ) =>
+    ask(
+      "policy-validator",
+      object(version, kind, { parentRefs: [parent], rules: [rule] }, metadata),
+    );
+  const gateway = "gateway.networking.k8s.io/v1";
+  assert.is(asked(V, "HTTPRoute", { backendRefs: [{ name: "web", port: 80 }] }), null);
+  const rewrite = { filters: [{ type: "URLRewrite" }] };
+  for (const version of [V, gateway]) {
+    assert.match(
+      asked(version, "HTTPRoute", rewrite) ?? "",
+      /^spec\.rules\[0\]\.filters\[0\]\.type: is "URLRewrite"/,
+    );
+  }
+  assert.match(
+    asked(gateway, "GRPCRoute", { backendRefs: [{ name: "web" }] }) ?? "",
+    /^spec\.rules\[0\]\.backendRefs\[0\]\.port: is missing/,
+  );
+  assert.match(
+    asked(gateway, "HTTPRoute", {}, { annotations: { "retry.linkerd.io/http": "sometimes" } }) ??
+      "",
+    /retry\.linkerd\.io\/http: holds "sometimes": write 5xx/,
+  );
+  const egress = { group: "policy.linkerd.io", kind: "EgressNetwork", name: "out" };
+  assert.match(
+    asked(V, "HTTPRoute", {}, {}, egress) ?? "",
+    /^spec\.parentRefs\[0\]\.port: is missing: an EgressNetwork/,
+  );
+});
+
 test.run();
