@@ -97,10 +97,10 @@ test.before(async () => {
 test.after(() => mesh?.end());
 
 /** A request of the application that was redirected on its way to an address. */
-async function get(ip: string): Promise<number> {
+async function get(ip: string, host = "outside.test"): Promise<number> {
   original = `${ip}:8080`;
   const at = { host: WEB.ip, port: 4140, localAddress: WEB.ip, agent: false };
-  const { status, body } = await ask({ ...at, path: "/", headers: { host: "outside.test" } });
+  const { status, body } = await ask({ ...at, path: "/", headers: { host } });
   if (status === 200) assert.is(body, "hello");
   return status;
 }
@@ -120,13 +120,13 @@ async function talk(ip: string, port: number, says: string): Promise<string> {
 }
 
 /** The same in TLS. */
-async function talkTls(ip: string): Promise<string> {
+async function talkTls(ip: string, servername = "outside.test"): Promise<string> {
   original = `${ip}:8443`;
   const raw = net.connect({ host: WEB.ip, port: 4140, localAddress: WEB.ip });
   // Nobody is authenticated here: it is about bytes.
   const socket = tls.connect({
     socket: raw,
-    servername: "outside.test",
+    servername,
     rejectUnauthorized: false,
   });
   let heard = "";
@@ -179,6 +179,46 @@ test("on an opaque port nothing is read before it is denied", async () => {
   assert.is(await talk(PARTNER, 5432, "GET / HTTP/1.1\r\n\r\n"), "hello");
   assert.is(await talk(OTHER, 5432, "GET / HTTP/1.1\r\n\r\n"), "ECONNRESET");
   assert.equal(reached, [`${PARTNER}:5432`]);
+});
+
+test("routes let out what they name, of requests by host and of TLS by name", async () => {
+  const route = (kind: string, version: string, port: number, name: string) => ({
+    apiVersion: `gateway.networking.k8s.io/${version}`,
+    kind,
+    metadata: { name: `to-${port}`, namespace: "shop" },
+    spec: {
+      parentRefs: [{ group: "policy.linkerd.io", kind: "EgressNetwork", name: "internet", port }],
+      hostnames: [name],
+      rules: [{
+        backendRefs: [{ group: "policy.linkerd.io", kind: "EgressNetwork", name: "internet" }],
+      }],
+    },
+  });
+  await mesh.write(
+    "routes.yaml",
+    yaml(
+      route("HTTPRoute", "v1", 8080, "api.example.com"),
+      route("TLSRoute", "v1alpha2", 8443, "*.example.com"),
+    ),
+  );
+  reached.length = 0;
+  const host = "api.example.com";
+  await eventually("the host is let out", async () => assert.is(await get(OTHER, host), 200));
+  assert.is(await get(OTHER), 403);
+  await eventually("the name is let out", async () => {
+    assert.is(await talkTls(OTHER, host), "hello");
+  });
+  assert.is(await talkTls(OTHER, "example.org"), "failed");
+  assert.is(await talk(OTHER, 8443, "PING\0\r\n"), "ECONNRESET", "what is no TLS");
+  assert.is(await talk(OTHER, 8080, "PING\0\r\n"), "ECONNRESET", "what is no request");
+  assert.equal(reached, [`${OTHER}:8080`, `${OTHER}:8443`]);
+  const samples = await mesh.metrics(WEB);
+  const denied = { route_name: "tls-egress-deny", error: "forbidden" };
+  assert.ok(sum(samples, "outbound_tls_route_close_total", denied) >= 1);
+  const named = { route_kind: "TLSRoute", route_name: "to-8443" };
+  assert.is(sum(samples, "outbound_tls_route_open_total", named), 1);
+  await mesh.remove("routes.yaml");
+  await eventually("nothing is let out", async () => assert.is(await get(OTHER, host), 403));
 });
 
 test("networks that change and go reach a proxy that has asked already", async () => {
