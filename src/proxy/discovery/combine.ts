@@ -77,8 +77,9 @@ export function combine(
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,
     defaultRttMs: policy?.defaultRttMs ?? DEFAULT_RTT_MS,
     decayMs: policy?.decayMs ?? DEFAULT_DECAY_MS,
-    // Of the policy, also where the profile has the routes: it is the Service's, not a route's.
-    accrual: policy?.accrual ?? null,
+    // Of the policy, also where the profile has the routes: it is the Service's, not a route's. An
+    // address that stands alone has nobody to take its place: as with Linkerd it is never ejected.
+    accrual: "set" in leads.endpoints ? null : policy?.accrual ?? null,
     parent: winning !== null ? null : policy?.origin ?? defaultOf(profile),
     backend: policy?.backend ?? defaultOf(profile),
     hash: policy?.hash ?? null,

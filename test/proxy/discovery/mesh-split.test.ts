@@ -179,6 +179,21 @@ test("a rule may lead to a Service where the rest goes to the address that was a
   await s.done();
 });
 
+test("an address that stands alone is never ejected for its answers", async () => {
+  const s = setUp();
+  const watched = s.mesh.outbound({ original: { ip: "192.0.2.7", port: 80 } });
+  await settle();
+  const accrual = { maxFailures: 3, minBackoffMs: 1000, maxBackoffMs: 60_000, jitter: 0.5 };
+  const forward = endpoint("192.0.2.7", 80);
+  s.control.outbound.at("192.0.2.7:80").send(wirePolicy({ destination: "", forward, accrual }));
+  await settle();
+  assert.equal([ips(watched), watched.value?.accrual], [["192.0.2.7"], null]);
+  s.control.outbound.at("192.0.2.7:80").send(wirePolicy({ accrual }));
+  await settle();
+  assert.equal(watched.value?.accrual, accrual, "behind a balancer it is");
+  await s.done();
+});
+
 /** Two rules: 90 to 10 over v1 and v2 for `/`, all of `/beta` to v3; v4 has weight 0. */
 function splitPolicy() {
   const wire = wirePolicy({
