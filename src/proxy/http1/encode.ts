@@ -58,7 +58,7 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
   const isOld = head.major === 1 && head.minor === 0 && head.bodyLength !== CHUNKED;
   at = writeLatin1(isOld ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n", buf, at);
   // HTTP/1.0 may have none.
-  if (!isOld || head.newAuthority !== null || head.authorityTo > head.authorityFrom) {
+  if (!isOld || hasAuthority(head)) {
     at = crlf(buf, writeAuthority(head, buf, writeLatin1("host: ", buf, at)));
   }
   at = writeFields(head, false, buf, at);
@@ -72,6 +72,11 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
     at = writeLatin1("connection: te\r\nte: trailers\r\n", buf, at);
   }
   return crlf(buf, at);
+}
+
+function hasAuthority(head: RequestHead): boolean {
+  return head.newAuthority !== null || head.authorityField !== null ||
+    head.authorityTo > head.authorityFrom;
 }
 
 function writeAuthority(head: RequestHead, buf: Uint8Array, at: number): number {
