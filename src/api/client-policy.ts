@@ -119,7 +119,9 @@ function opaqueRouteToWire(policy: ClientPolicy): OpaqueRoute {
   return create(OpaqueRouteSchema, {
     // A policy that is a default gives its name to its routes.
     metadata: originToWire(
-      policy.origin.kind === "default" ? policy.origin : defaultOrigin("opaq"),
+      policy.origin.kind === "default"
+        ? policy.origin
+        : defaultOrigin(backend === null ? "undefined-port" : "opaq"),
     ),
     rules: [create(OpaqueRoute_RuleSchema, {
       backends: create(OpaqueRoute_DistributionSchema, {

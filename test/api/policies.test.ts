@@ -248,8 +248,11 @@ test("a client policy comes back from the wire as it was", () => {
 
 test("a client policy that leads nowhere refuses bytes", () => {
   const nowhere: ClientPolicy = {
-    ...{ ...POLICY, protocol: "opaque", routes: [], accrual: null, destination: "" },
-    origin: defaultOrigin("undefined-port"),
+    ...POLICY,
+    protocol: "opaque",
+    routes: [],
+    accrual: null,
+    destination: "",
   };
   const { destination, forward, routes } = clientPolicyFromWire(outbound(nowhere));
   assert.equal([destination, forward], ["", null]);

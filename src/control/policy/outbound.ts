@@ -50,7 +50,9 @@ export function clientPolicyOf(
   const [service] = mesh.cluster.services.group(`ip ${addr.ip}`);
   if (service === undefined) return ofAddress(mesh, reads, addr, source);
   const { namespace, name } = service;
-  if (!service.ports.some((p) => p.port === addr.port)) return undefinedPort(mesh);
+  if (!service.ports.some((p) => p.port === addr.port)) {
+    return undefinedPort(mesh, service, addr.port);
+  }
   const of = { namespace, name, hostname: "", port: addr.port };
   return ofService(mesh, reads, service, of, source);
 }
@@ -153,13 +155,17 @@ function ofAddress(mesh: Mesh, reads: Reads, addr: SocketAddr, source: string): 
 }
 
 /** A Service's address at a port that the Service does not have: nothing goes there. */
-function undefinedPort(mesh: Mesh): PolicyAnswer {
+function undefinedPort(
+  mesh: Mesh,
+  { namespace, name }: ServiceRow,
+  port: number,
+): PolicyAnswer {
   return {
     kind: "policy",
     h2c: false,
     policy: {
       ...base(mesh),
-      origin: defaultOrigin("undefined-port"),
+      origin: { group: "core", kind: "Service", namespace, name, port },
       protocol: "opaque",
       routes: [],
       accrual: null,

@@ -328,6 +328,10 @@ test("addresses that are no Service's are forwarded, refused or left to the prof
     "",
     null,
   ]);
+  assert.equal([undefinedPort.origin.kind, undefinedPort.origin.port], ["Service", 81]);
+  assert.equal(undefinedPort.routes.map((r) => [r.name, r.refuses]), [
+    ["undefined-port", "forbidden"],
+  ]);
   const raw = (await wire("10.0.0.1:81")).protocol?.kind;
   const rule = raw?.case === "opaque" ? raw.value.routes[0]?.rules[0] : undefined;
   assert.is(rule?.filters[0]?.kind.case, "forbidden");
