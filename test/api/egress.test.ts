@@ -179,4 +179,16 @@ test("a route may lead to a Service where the rest goes to the address itself", 
   );
 });
 
+test("a policy that leads nowhere refuses bytes", () => {
+  const { egress: _, ...nowhere } = policy("Deny", {
+    protocol: "opaque",
+    routes: [],
+    forward: null,
+    origin: { ...NETWORK, group: "core", kind: "Service" },
+  });
+  const { destination, forward, routes } = clientPolicyFromWire(wire(nowhere));
+  assert.equal([destination, forward], ["", null]);
+  assert.equal(routes.map((r) => [r.name, r.refuses]), [["undefined-port", "forbidden"]]);
+});
+
 test.run();

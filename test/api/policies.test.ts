@@ -246,19 +246,6 @@ test("a client policy comes back from the wire as it was", () => {
   }
 });
 
-test("a client policy that leads nowhere refuses bytes", () => {
-  const nowhere: ClientPolicy = {
-    ...POLICY,
-    protocol: "opaque",
-    routes: [],
-    accrual: null,
-    destination: "",
-  };
-  const { destination, forward, routes } = clientPolicyFromWire(outbound(nowhere));
-  assert.equal([destination, forward], ["", null]);
-  assert.equal(routes.map((r) => [r.name, r.refuses]), [["undefined-port", "forbidden"]]);
-});
-
 test("a client policy carries what proxies of the reference require", () => {
   const wire = outbound(POLICY);
   assert.is(wire.protocol?.kind.case, "detect");
