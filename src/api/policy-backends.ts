@@ -18,10 +18,18 @@ export type Target = Pick<
   "destination" | "forward" | "defaultRttMs" | "decayMs" | "hash" | "backend"
 >;
 
+/** One of the places. */
+interface Lead {
+  readonly target: Target;
+  readonly weight: number;
+  /** What it answers where it is none; absent: it does not say. */
+  readonly fails?: string;
+}
+
 /** Where the requests of a rule go: to one place, or to several. */
 export interface Leads {
   readonly pick: RouteSplit["pick"];
-  readonly to: readonly { readonly target: Target; readonly weight: number }[];
+  readonly to: readonly Lead[];
 }
 /** Requests that get there fail. */
 export const NOWHERE: Target = {
@@ -53,12 +61,13 @@ function leadText({ backend: _, forward, ...target }: Target): string {
 export function splitOf({ pick, to }: Leads): RouteSplit {
   return {
     pick,
-    backends: to.map(({ target, weight }) => {
+    backends: to.map(({ target, weight, fails }) => {
       const { backend: origin, forward } = target;
       return {
         authority: forward === null ? target.destination : formatSocketAddr(forward.addr),
         weight,
         ...(forward === null ? {} : { forward }),
+        ...(fails === undefined ? {} : { fails }),
         ...(origin === undefined ? {} : { origin }),
       };
     }),
@@ -82,10 +91,14 @@ interface RouteBackend {
   readonly filters: readonly AnyFilter[];
 }
 /** Those of opaque and TLS routes say no whatever they are. */
-type AnyFilter = { readonly kind: { readonly case?: string | undefined } };
+type AnyFilter = {
+  readonly kind: { readonly case?: string | undefined; readonly value?: unknown };
+};
 
 /** Backends of one rule. */
 const MAX_BACKENDS = 64;
+/** Of what a failure says. */
+const MAX_TEXT = 256;
 
 /** `builtIn` are the filters of the only backend. */
 export function leadsFromWire(
@@ -105,14 +118,18 @@ export function leadsFromWire(
   const backends = listed.filter((b) => b.weight > 0);
   // Nobody takes a share of it: its requests fail, and those of other rules do not.
   if (backends.length === 0) return { ...TO_NOWHERE, builtIn: [] };
-  const to = backends.map(({ backend, weight }, i) => ({
-    target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
-    weight,
-  }));
+  const to = backends.map(({ backend, weight }, i): Lead => {
+    const fails = failureOf(backend);
+    return {
+      target: targetFromWire(required(backend, field), `${field}.backends[${i}]`),
+      weight,
+      ...(fails === null ? {} : { fails }),
+    };
+  });
   const [only, ...more] = backends;
   if (more.length === 0) return { pick, to, builtIn: only?.backend?.filters ?? [] };
-  // What is done to the requests of one of several backends cannot be said by a route's filters. One
-  // without a kind fails its share whatever its filters would have answered.
+  // What is done to the requests of one of several backends cannot be said by a route's filters, but
+  // that one without a kind fails its share.
   if (
     backends.some(({ backend: b }) => b?.backend?.kind.case !== undefined && b.filters.length > 0)
   ) {
@@ -122,6 +139,17 @@ export function leadsFromWire(
     );
   }
   return { pick, to, builtIn: [] };
+}
+
+/** The text that a backend without a kind answers with. */
+function failureOf(of: RouteBackend | undefined): string | null {
+  if (of?.backend?.kind.case !== undefined) return null;
+  for (const { kind } of of?.filters ?? []) {
+    if (kind.case !== "failureInjector") continue;
+    const { message } = kind.value as { readonly message: string };
+    return message.replace(/[^\x20-\x7e]/g, "?").slice(0, MAX_TEXT);
+  }
+  return null;
 }
 
 function targetFromWire(wire: RouteBackend, field: string): Target {

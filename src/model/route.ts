@@ -101,6 +101,8 @@ export interface SplitBackend {
   readonly forward?: Endpoint;
   /** What leads there, for metrics; absent: a default. */
   readonly origin?: Origin;
+  /** Where there is no such backend, what the control plane says of it; absent: nothing. */
+  readonly fails?: string;
 }
 
 /** Codes of gRPC that a retry may be asked for, as the retry filter writes them. */

@@ -194,7 +194,11 @@ export function balance(
     const isCold = mayMove && endpoint !== null && endpoint.client.isCold(x.request);
     if (!isMoved && !isCold) queued(balancer, x); // it came and waited once
     if (backend !== null && backend.authority === "") {
-      reply.fail(new MeshError("no-backend", "The route leads to a backend that does not exist"));
+      reply.fail(
+        backend.fails === null
+          ? new MeshError("no-backend", "The route leads to a backend that does not exist")
+          : new MeshError("policy", backend.fails),
+      );
       return NOTHING_MORE;
     }
     if (endpoint === null) {

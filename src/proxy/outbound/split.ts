@@ -13,6 +13,8 @@ export interface BackendState {
   /** Its `Destination/Get` path; empty: there is no such backend, and it fails its share. */
   readonly authority: string;
   readonly weight: number;
+  /** What requests that it fails are told by the control plane; null: nothing. */
+  readonly fails: string | null;
   readonly endpoints: readonly EndpointState[];
   /** Of its endpoints; null: they are taken by load. */
   readonly ring: HashRing | null;
@@ -43,6 +45,7 @@ export function splitState(
     backends: split.backends.map((backend) => ({
       authority: backend.authority,
       weight: backend.weight,
+      fails: backend.fails ?? null,
       endpoints: all.filter((e) => e.endpoint.backend === backend.authority),
       ...partsOf(backend),
     })),

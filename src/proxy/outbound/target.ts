@@ -243,7 +243,8 @@ export class Target implements EndpointOwner {
         rings.set(authority, this.#ringOf(authority));
       }
       // Until the backends of a new split are known, the endpoints are those of before.
-      const isKnown = this.endpoints.some((e) => named.has(e.endpoint.backend ?? ""));
+      const isKnown = leadNowhere(snapshot.routes) ||
+        this.endpoints.some((e) => named.has(e.endpoint.backend ?? ""));
       this.routes = snapshot.routes.map(({ route, chain }) => ({
         route,
         chain,

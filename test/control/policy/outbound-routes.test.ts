@@ -234,11 +234,11 @@ spec: { trafficPolicy: Allow, networks: [{ cidr: 192.0.2.0/24 }] }
   await stream.end();
   // What our own proxies make of it: the share leads nowhere, the rest is served.
   const read = clientPolicyFromWire(await client.get());
-  assert.equal(read.routes[0]?.split?.backends.map((b) => b.authority), [
+  assert.equal(read.routes[0]?.split?.backends.map((b) => b.fails ?? b.authority), [
     "v1.shop.svc.cluster.local:80",
     "late.other.svc.cluster.local:80",
-    "",
-    "",
+    "unsupported backend type x.example Bucket",
+    "EgressNetwork backends attach to EgressNetwork parents only",
   ]);
 });
 

@@ -93,6 +93,24 @@ test("a backend that leads nowhere fails its share", () => {
   assert.ok(failed > 130 && failed < 270, `${failed} of 400`);
 });
 
+test("one that the control plane says does not exist fails its share with 500", () => {
+  const f = split({
+    pick: "random",
+    backends: [
+      { authority: "", weight: 1, fails: "Service not found x" },
+      { authority: GREEN, weight: 1 },
+    ],
+  }, inGreen);
+  let failed = 0;
+  for (let i = 0; i < 400; i++) if (f.ask() === "500") failed++;
+  assert.ok(failed > 130 && failed < 270, `${failed} of 400`);
+});
+
+test("without any other backend nothing is waited for", () => {
+  const f = split({ pick: "random", backends: [{ authority: "", weight: 1, fails: "gone" }] });
+  assert.is(f.ask(), "500");
+});
+
 test("an address that two backends share is one of each", () => {
   const f = split(both("random", 1, 1), inBlue, endpoint(A, { backend: GREEN }));
   for (let i = 0; i < 20; i++) assert.is(f.ask(), A.ip);
