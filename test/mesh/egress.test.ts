@@ -14,7 +14,7 @@ import { loopbackNet, type MeshPod, TestMesh } from "../support/mesh.ts";
 import { createTestCa } from "../support/test-ca.ts";
 import { material } from "../support/driver-fixture.ts";
 import { ask } from "./support/http.ts";
-import { pod, yaml } from "./support/objects.ts";
+import { pod, service, yaml } from "./support/objects.ts";
 import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(140);
@@ -219,6 +219,45 @@ test("routes let out what they name, of requests by host and of TLS by name", as
   assert.is(sum(samples, "outbound_tls_route_open_total", named), 1);
   await mesh.remove("routes.yaml");
   await eventually("nothing is let out", async () => assert.is(await get(OTHER, host), 403));
+});
+
+test("a route leads to a Service of the mesh where the rest leaves it", async () => {
+  const gateway = `${NET}.70`;
+  await mesh.serve(gateway, 8080, () => ({ body: "gateway" }));
+  await mesh.write(
+    "gateway.yaml",
+    yaml(...service("gateway", `${NET}.103`, { gateway }), {
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "HTTPRoute",
+      metadata: { name: "via", namespace: "shop" },
+      spec: {
+        parentRefs: [{
+          group: "policy.linkerd.io",
+          kind: "EgressNetwork",
+          name: "partners",
+          port: 8080,
+        }],
+        hostnames: ["via.example.com"],
+        rules: [{ backendRefs: [{ name: "gateway", port: 8080 }] }],
+      },
+    }),
+  );
+  reached.length = 0;
+  original = `${PARTNER}:8080`;
+  const at = { host: WEB.ip, port: 4140, localAddress: WEB.ip, agent: false, path: "/" };
+  const body = async (host: string) => (await ask({ ...at, headers: { host } })).body;
+  await eventually("it goes to the gateway", async () => {
+    assert.is(await body("via.example.com"), "gateway");
+  });
+  reached.length = 0;
+  for (let i = 0; i < 10; i++) {
+    assert.is(await body("via.example.com"), "gateway");
+    assert.is(await body("else.example.com"), "hello");
+  }
+  assert.equal(reached, new Array(10).fill(`${PARTNER}:8080`));
+  // The server there speaks HTTP: it says what it thinks of bytes.
+  assert.match(await talk(PARTNER, 8080, "PING\0\r\n\r\n"), /^HTTP\/1\.1 400/);
+  await mesh.remove("gateway.yaml");
 });
 
 test("networks that change and go reach a proxy that has asked already", async () => {
