@@ -18,8 +18,8 @@ import { frame, GET, POST, u32 } from "../proxy/http2/raw-peer.ts";
 import { withProxy } from "./proxy-process.ts";
 
 /** What attackers leave behind is freed: later rounds find the memory of the second. */
-const ROUNDS = 4;
-const GROWTH_MIB = 8;
+const ROUNDS = 5;
+const GROWTH_MIB = 16;
 const ATTACKERS = 10;
 
 function block(fields: readonly (readonly [string, string])[]): Uint8Array {

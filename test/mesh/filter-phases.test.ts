@@ -65,8 +65,8 @@ test.before(async () => {
 test.after(() => mesh?.end());
 
 test("a call-out goes over the mesh, and the request goes on with what it brought", async () => {
-  const answer = await mesh.call(WEB, URL_OF, { headers: { "x-token": "ada" } });
-  assert.is(answer.status, 200);
+  const answer = await mesh.call(WEB, URL_OF, { headers: { "x-token": "ada", "x-wait": "10000" } });
+  assert.is(answer.status, 200, answer.body);
   assert.match(answer.body, /^ada sent /);
   assert.is(asked.length, 1);
   assert.is(asked[0]?.path, "/check");
@@ -74,7 +74,7 @@ test("a call-out goes over the mesh, and the request goes on with what it brough
 });
 
 test("what the other service says is answered, and the application hears nothing", async () => {
-  const answer = await mesh.call(WEB, URL_OF, { headers: { "x-token": "bad" } });
+  const answer = await mesh.call(WEB, URL_OF, { headers: { "x-token": "bad", "x-wait": "10000" } });
   assert.equal([answer.status, answer.body], [403, "not you"]);
 });
 
