@@ -114,3 +114,50 @@ export function connect(addr: string) {
     [Symbol.dispose]: () => sessionManager.abort(),
   };
 }
+
+export const GATEWAY = "gateway.networking.k8s.io";
+
+/** As much of the Gateway API's definition of a kind as its reader needs. */
+export const definition = (kind: string, plural: string, version = "v1"): KubeObject => ({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: {
+    name: `${plural}.${GATEWAY}`,
+    annotations: { "api-approved.kubernetes.io": "unapproved, for a test" },
+  },
+  spec: {
+    group: GATEWAY,
+    names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase() },
+    scope: "Namespaced",
+    versions: [{
+      ...{ name: version, served: true, storage: true, subresources: { status: {} } },
+      schema: {
+        openAPIV3Schema: {
+          type: "object",
+          properties: {
+            spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+            status: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+          },
+        },
+      },
+    }],
+  },
+});
+
+/** Waits until a route's status says this of its one parent: reasons of all its conditions. */
+export async function says(cluster: RealCluster, route: KubeObject, words: string): Promise<void> {
+  const path = await cluster.path(route);
+  let said = "";
+  await until(async () => {
+    const { status } = await cluster.api.request({ path }) as {
+      status?: {
+        parents: { controllerName: string; conditions: { status: string; reason: string }[] }[];
+      };
+    };
+    const [parent] = status?.parents ?? [];
+    said = (parent?.conditions ?? []).map((c) => `${c.status} ${c.reason}`).join(", ");
+    return said === words && parent?.controllerName === "linkerd.io/policy-controller";
+  }, `${route.kind} ${route.metadata.name} says ${words}`).catch((e) => {
+    throw new Error(`${e instanceof Error ? e.message : e}, but ${said}`);
+  });
+}

@@ -13,8 +13,16 @@ import { KubeError } from "../../src/control/k8s/api.ts";
 import { authorize } from "../../src/model/policy.ts";
 import { reading } from "../control/support/streams.ts";
 import { testUnless } from "../support/skip.ts";
-import { connect, object, openCluster, startAs } from "./control-fixture.ts";
-import { NO_CLUSTER } from "./real-cluster.ts";
+import {
+  connect,
+  definition,
+  GATEWAY,
+  object,
+  openCluster,
+  says,
+  startAs,
+} from "./control-fixture.ts";
+import { type KubeObject, NO_CLUSTER } from "./real-cluster.ts";
 
 const POLICY = "policy.linkerd.io/v1alpha1";
 const sourceWorkload = '{"ns":"shop","pod":"web"}';
@@ -42,6 +50,9 @@ testUnless(
   "ServerAuthorizations and EgressNetworks of a real cluster reach the streams that they are about",
   async () => {
     await using cluster = await openCluster();
+    for (const kind of ["TLSRoute", "TCPRoute"]) {
+      await cluster.apply(definition(kind, `${kind.toLowerCase()}s`, "v1alpha2"));
+    }
     const { control, lines } = await startAs(cluster, "linkerd-destination", ["policy"]);
     try {
       using at = connect(control.ready.policy);
@@ -92,6 +103,34 @@ testUnless(
         path: await cluster.path(network("example", "Allow")),
       });
       assert.is(await covered(), "internet http-egress-deny");
+
+      // Routes of bytes, and what becomes of them.
+      const routes = ["TCPRoute", "TLSRoute"].map((kind) =>
+        object(`${GATEWAY}/v1alpha2`, kind, kind.toLowerCase(), {
+          spec: {
+            parentRefs: [
+              { group: "policy.linkerd.io", kind: "EgressNetwork", name: "internet", port: 443 },
+            ],
+            rules: [{
+              backendRefs: [
+                { group: "policy.linkerd.io", kind: "EgressNetwork", name: "internet" },
+              ],
+            }],
+          },
+        })
+      );
+      const [tcp, tls] = routes as [KubeObject, KubeObject];
+      await cluster.apply(tcp);
+      assert.is(clientPolicyFromWire(await out.next()).protocol, "opaque");
+      await says(cluster, tcp, "True Accepted, True ResolvedRefs");
+      await cluster.apply(tls);
+      assert.is(await covered(), "internet tlsroute");
+      await says(cluster, tcp, "False RouteReasonConflicted, True ResolvedRefs");
+      await says(cluster, tls, "True Accepted, True ResolvedRefs");
+      for (const route of [tls, tcp]) {
+        await cluster.api.request({ method: "DELETE", path: await cluster.path(route) });
+        await out.next();
+      }
 
       // What the custom resource refuses is refused without a webhook.
       for (const servers of [{}, { name: "web", selector: {} }]) {

@@ -9,37 +9,16 @@ import { OutboundPolicies, type OutboundPolicy } from "../../src/api/gen/outboun
 import { KubeError } from "../../src/control/k8s/api.ts";
 import { reading } from "../control/support/streams.ts";
 import { testUnless } from "../support/skip.ts";
-import { connect, object, openCluster, startAs, until } from "./control-fixture.ts";
-import { type KubeObject, NO_CLUSTER, type RealCluster } from "./real-cluster.ts";
-
-const GATEWAY = "gateway.networking.k8s.io";
-
-/** As much of the Gateway API's definition of a kind as its reader needs. */
-const definition = (kind: string, plural: string): KubeObject => ({
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: {
-    name: `${plural}.${GATEWAY}`,
-    annotations: { "api-approved.kubernetes.io": "unapproved, for a test" },
-  },
-  spec: {
-    group: GATEWAY,
-    names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase() },
-    scope: "Namespaced",
-    versions: [{
-      ...{ name: "v1", served: true, storage: true, subresources: { status: {} } },
-      schema: {
-        openAPIV3Schema: {
-          type: "object",
-          properties: {
-            spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-            status: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-          },
-        },
-      },
-    }],
-  },
-});
+import {
+  connect,
+  definition,
+  GATEWAY,
+  object,
+  openCluster,
+  says,
+  startAs,
+} from "./control-fixture.ts";
+import { NO_CLUSTER } from "./real-cluster.ts";
 
 const PARENT = { group: "core", kind: "Service", name: "web", port: 80 };
 const service = (name: string) =>
@@ -75,24 +54,6 @@ function leads({ protocol }: OutboundPolicy): string {
   return discovery?.case === "balancer"
     ? `http ${discovery.value.discovery?.kind.value?.path}`
     : `http nowhere ${backend?.filters.length}`;
-}
-
-/** Waits until a route's status says this of its one parent: reasons of all its conditions. */
-async function says(cluster: RealCluster, route: KubeObject, words: string): Promise<void> {
-  const path = await cluster.path(route);
-  let said = "";
-  await until(async () => {
-    const { status } = await cluster.api.request({ path }) as {
-      status?: {
-        parents: { controllerName: string; conditions: { status: string; reason: string }[] }[];
-      };
-    };
-    const [parent] = status?.parents ?? [];
-    said = (parent?.conditions ?? []).map((c) => `${c.status} ${c.reason}`).join(", ");
-    return said === words && parent?.controllerName === "linkerd.io/policy-controller";
-  }, `${route.kind} ${route.metadata.name} says ${words}`).catch((e) => {
-    throw new Error(`${e instanceof Error ? e.message : e}, but ${said}`);
-  });
 }
 
 testUnless(
