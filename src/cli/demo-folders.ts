@@ -6,10 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_NET, type DemoFolders, type DemoPod, podFolders } from "./demo-plan.ts";
 import { PACKAGE_ROOT } from "./entries.ts";
+import { CliError, writeTrouble } from "./failure.ts";
 
 /** Makes the folders; only this user may look into them. */
 export async function makeFolders(net: string, pods: readonly DemoPod[]): Promise<DemoFolders> {
-  const root = await mkdtemp(join(tmpdir(), "tulle-demo-"));
+  const root = await mkdtemp(join(tmpdir(), "tulle-demo-")).catch((e: unknown) => {
+    throw new CliError(`A folder in ${tmpdir()} ${writeTrouble(e)}`, {
+      hint: "TMPDIR names another place",
+      cause: e,
+    });
+  });
   await chmod(root, 0o700);
   const folders = {
     root,

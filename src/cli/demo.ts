@@ -16,7 +16,7 @@ import { createScreen, type Screen } from "./demo-screen.ts";
 import { planSwaps } from "./demo-swaps.ts";
 import { until } from "./demo-time.ts";
 import { DemoViews } from "./demo-views.ts";
-import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, EXIT_FAILURE, usageError } from "./failure.ts";
 import { type Flags, parseDurationMs, parseWhole, quote } from "./flags.ts";
 
 /** The mesh and its traffic. */
@@ -97,7 +97,9 @@ export function demoOptions(flags: Flags): DemoOptions {
   if (filtersFolder !== null) {
     if (!flags.has("--watch")) throw usageError("--filters needs --watch");
     if (!existsSync(filtersFolder)) {
-      throw usageError(`--filters ${quote(filtersFolder)} does not exist`);
+      throw new CliError(`--filters ${quote(filtersFolder)} does not exist`, {
+        exit: EXIT_CONFIG,
+      });
     }
   }
   return {
@@ -173,6 +175,7 @@ async function live(
       startupMs,
       load,
       died,
+      isStopped: stop.aborted,
     };
     return conclude(facts, options, terminal);
   } finally {

@@ -7,7 +7,10 @@ import { errorText } from "../core/errors.ts";
 export const EXIT_FAILURE = 1;
 /** The command line is wrong. */
 export const EXIT_USAGE = 2;
-/** The configuration is wrong; the status that Linkerd's proxy uses for it. */
+/**
+ * What a command was given to work on is wrong: the environment, or a file that is missing, may not be read
+ * or says what cannot be used. The status that Linkerd's proxy uses for its configuration.
+ */
 export const EXIT_CONFIG = 64;
 
 /** Ends a command with one line on stderr, a hint below it when there is one, and a status. */
@@ -37,5 +40,29 @@ export function fileTrouble(e: unknown): string {
   if (code === "ENOENT") return "does not exist";
   if (code === "EACCES" || code === "EPERM") return "may not be read";
   if (code === "EISDIR") return "is a folder";
+  if (code === "ENOTDIR") return "is no folder, or lies in none";
   return `cannot be read: ${errorText(e)}`;
+}
+
+/** Why a file or folder cannot be written, in words that follow its path. */
+export function writeTrouble(e: unknown): string {
+  switch ((e as { code?: unknown } | null)?.code) {
+    case "EACCES":
+    case "EPERM":
+      return "may not be written";
+    case "EEXIST":
+      return "exists already";
+    case "ENOENT":
+      return "lies in a folder that does not exist";
+    case "ENOTDIR":
+      return "lies in what is no folder";
+    case "EISDIR":
+      return "is a folder";
+    case "ENOSPC":
+      return "cannot be written: the disk is full";
+    case "EROFS":
+      return "cannot be written: the disk is read only";
+    default:
+      return `cannot be written: ${errorText(e)}`;
+  }
 }

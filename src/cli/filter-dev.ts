@@ -19,7 +19,7 @@ import { createScreen, type Screen } from "./demo-screen.ts";
 import { until } from "./demo-time.ts";
 import { DemoViews } from "./demo-views.ts";
 import { watchFilters } from "./demo-watch.ts";
-import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
+import { CliError, usageError } from "./failure.ts";
 import { createCompiler } from "./filter-compiler.ts";
 import {
   chosenFilters,
@@ -27,6 +27,7 @@ import {
   FILTERS_FLAG,
   filtersFolder,
   mapOf,
+  readJson,
 } from "./filter-project.ts";
 import { type Flags, quote } from "./flags.ts";
 
@@ -232,11 +233,5 @@ function calloutsOf(given: readonly string[]): Readonly<Record<string, string>> 
 }
 
 async function readConfig(path: string | null): Promise<unknown> {
-  if (path === null) return null;
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch (e) {
-    const why = e instanceof Error ? e.message : String(e);
-    throw new CliError(`--config ${path}: ${why}`, { exit: EXIT_CONFIG, cause: e });
-  }
+  return path === null ? null : await readJson("--config", path);
 }

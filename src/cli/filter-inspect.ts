@@ -1,7 +1,6 @@
 // `tulle filter inspect`: what a module is, and whether a proxy would load it. Takes it apart as a proxy
 // does; what can be read of a module that is refused is shown, too.
 
-import { readFile } from "node:fs/promises";
 import { errorText } from "../core/errors.ts";
 import type { ModuleInfo } from "../core/filter.ts";
 import { createInspector } from "../../wasm/host/inspect.ts";
@@ -14,7 +13,7 @@ import { TestFilter } from "../../wasm/sdk/testing-filter.ts";
 import type { Command } from "./command.ts";
 import { CliError, EXIT_CONFIG, EXIT_FAILURE, usageError } from "./failure.ts";
 import { costOf, costText, type FilterCost } from "./filter-cost.ts";
-import { readMapBeside, readModule } from "./filter-project.ts";
+import { readJson, readMapBeside, readModule } from "./filter-project.ts";
 import { quote } from "./flags.ts";
 
 /** Shows one module. */
@@ -148,6 +147,7 @@ async function lineAt(path: string, text: string): Promise<string> {
   const map = await readMapBeside(path) ?? (lines === null ? null : readLines(lines));
   if (map === null) {
     throw new CliError(`${path} carries no lines, and ${path}.map does not exist`, {
+      exit: EXIT_CONFIG,
       hint: "tulle filter build writes both",
     });
   }
@@ -158,11 +158,7 @@ async function lineAt(path: string, text: string): Promise<string> {
 }
 
 async function readConfig(path: string): Promise<object> {
-  try {
-    const value: unknown = JSON.parse(await readFile(path, "utf8"));
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  } catch (e) {
-    throw new CliError(`${path}: ${errorText(e)}`, { exit: EXIT_CONFIG, cause: e });
-  }
-  throw new CliError(`${path} is not a JSON object`, { exit: EXIT_CONFIG });
+  const value = await readJson("--config", path);
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new CliError(`--config ${path} is not a JSON object`, { exit: EXIT_CONFIG });
 }

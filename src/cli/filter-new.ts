@@ -2,12 +2,12 @@
 // are the first thing that somebody reads who writes a filter.
 
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import type { Command } from "./command.ts";
 import { PACKAGE_ROOT } from "./entries.ts";
 import { CliError } from "./failure.ts";
 import { buildOf, checkName, FILTERS_FLAG, filtersFolder, sourceOf } from "./filter-project.ts";
+import { writeOutput } from "./output.ts";
 
 /** Makes a filter. */
 export const filterNewCommand: Command = {
@@ -31,8 +31,7 @@ export const filterNewCommand: Command = {
       [join(at, "README.md"), readme(name, folder)],
     ] as const;
     for (const [path, text] of files) {
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, text);
+      await writeOutput(path, text, { inNewFolder: true });
       terminal.out(path);
     }
     const where = flags.text("--filters") === null ? "" : ` --filters ${folder}`;

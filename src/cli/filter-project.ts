@@ -2,14 +2,15 @@
 // its build goes. Knows nothing of what a filter does.
 
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import process from "node:process";
 import { errorText } from "../core/errors.ts";
 import type { CompiledFilter, FilterCompiler } from "../core/filter.ts";
 import { SourceMap } from "../../wasm/host/source-map.ts";
-import { CliError, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
 import { type Flags, type FlagSpec, quote } from "./flags.ts";
+import { writeOutput } from "./output.ts";
 import { nearest } from "./suggest.ts";
 
 /** Where filters are when `--filters` does not say otherwise. */
@@ -54,8 +55,12 @@ export function buildOf(folder: string, name: string): string {
 
 /** Names of the filters whose source is in `folder`, sorted. */
 export async function filterNames(folder: string): Promise<readonly string[]> {
-  const names = await readdir(folder).catch(() => {
+  const names = await readdir(folder).catch((e: unknown) => {
+    if ((e as { code?: unknown }).code !== "ENOENT") {
+      throw new CliError(`${folder} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
+    }
     throw new CliError(`There is no folder ${folder}`, {
+      exit: EXIT_CONFIG,
       hint: "Make a first filter: tulle filter new NAME",
     });
   });
@@ -70,6 +75,7 @@ export async function chosenFilters(
   const names = await filterNames(folder);
   if (names.length === 0) {
     throw new CliError(`${folder} has no filter`, {
+      exit: EXIT_CONFIG,
       hint: "Make a first one: tulle filter new NAME",
     });
   }
@@ -77,6 +83,7 @@ export async function chosenFilters(
     if (names.includes(checkName(name))) continue;
     const meant = nearest(name, names);
     throw new CliError(`${sourceOf(folder, name)} does not exist`, {
+      exit: EXIT_CONFIG,
       hint: meant === null ? `There are: ${names.join(", ")}` : `Did you mean ${meant}?`,
     });
   }
@@ -109,10 +116,9 @@ export async function writeBuild(
   built: CompiledFilter,
 ): Promise<string> {
   const path = buildOf(folder, name);
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, built.wasm);
+  await writeOutput(path, built.wasm, { inNewFolder: true });
   if (built.sourceMap !== undefined) {
-    await writeFile(path + ".map", mapBeside(built.sourceMap, name) + "\n");
+    await writeOutput(path + ".map", mapBeside(built.sourceMap, name) + "\n");
   }
   const digests = join(dirname(path), DIGESTS);
   const text = await readFile(digests, "utf8").catch(() => "{}");
@@ -120,10 +126,10 @@ export async function writeBuild(
   try {
     known = JSON.parse(text) as Record<string, string>;
   } catch (e) {
-    throw new CliError(`${digests} is not JSON: ${errorText(e)}`, { cause: e });
+    throw new CliError(`${digests} is not JSON: ${errorText(e)}`, { exit: EXIT_CONFIG, cause: e });
   }
   const all = Object.entries({ ...known, [name]: built.sha256 }).sort(([a], [b]) => a < b ? -1 : 1);
-  await writeFile(digests, JSON.stringify(Object.fromEntries(all), null, 2) + "\n");
+  await writeOutput(digests, JSON.stringify(Object.fromEntries(all), null, 2) + "\n");
   return path;
 }
 
@@ -143,7 +149,7 @@ export async function readMapBeside(path: string): Promise<SourceMap | null> {
   try {
     return SourceMap.parse(text, (source) => seenFromHere(join(dirname(path), source)));
   } catch (e) {
-    throw new CliError(`${path}.map: ${errorText(e)}`, { cause: e });
+    throw new CliError(`${path}.map: ${errorText(e)}`, { exit: EXIT_CONFIG, cause: e });
   }
 }
 
@@ -157,20 +163,39 @@ export async function readModule(path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path);
     if (size > MAX_MODULE_BYTES) {
-      throw new CliError(`${path} has ${size} bytes: at most ${MAX_MODULE_BYTES}`);
+      throw new CliError(`${path} has ${size} bytes: at most ${MAX_MODULE_BYTES}`, {
+        exit: EXIT_CONFIG,
+      });
     }
     return new Uint8Array(await readFile(path));
   } catch (e) {
     if (e instanceof CliError) throw e;
-    const code = (e as { code?: unknown }).code;
-    if (code === "EISDIR") {
+    if ((e as { code?: unknown }).code === "EISDIR") {
       throw new CliError(`${path} is a folder, not a module`, {
+        exit: EXIT_CONFIG,
         hint: "tulle filter build makes modules, in filters/build",
         cause: e,
       });
     }
-    const why = code === "ENOENT" ? "does not exist" : `cannot be read: ${errorText(e)}`;
-    throw new CliError(`${path} ${why}`, { cause: e });
+    throw new CliError(`${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
+  }
+}
+
+/** Reads a JSON file that a flag names. */
+export async function readJson(flag: string, path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (e) {
+    throw new CliError(`${flag} ${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (e) {
+    throw new CliError(`${flag} ${path} is not JSON: ${errorText(e)}`, {
+      exit: EXIT_CONFIG,
+      cause: e,
+    });
   }
 }
 
@@ -178,6 +203,6 @@ export async function readModule(path: string): Promise<Uint8Array> {
 export function checkModule(path: string, module: Uint8Array): void {
   const magic = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
   if (magic.some((byte, i) => module[i] !== byte)) {
-    throw new CliError(`${path} is not a WebAssembly module`);
+    throw new CliError(`${path} is not a WebAssembly module`, { exit: EXIT_CONFIG });
   }
 }

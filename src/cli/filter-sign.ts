@@ -1,7 +1,7 @@
 // `tulle filter keygen`, `sign` and `verify`: who built a module. A signature is a small file beside the
 // module; private keys are read and written here and nowhere else, and never shown.
 
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { errorText } from "../core/errors.ts";
 import { parseSignature, signatureText } from "../core/signature.ts";
 import { sha256Hex } from "../../wasm/host/digest.ts";
@@ -13,9 +13,10 @@ import {
   signModule,
 } from "../../wasm/host/signature.ts";
 import type { Command } from "./command.ts";
-import { CliError, EXIT_FAILURE, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, EXIT_FAILURE, fileTrouble, usageError } from "./failure.ts";
 import { checkModule, readModule } from "./filter-project.ts";
 import { type Flags, quote } from "./flags.ts";
+import { writeOutput } from "./output.ts";
 
 /** Makes a pair of keys. */
 export const filterKeygenCommand: Command = {
@@ -59,11 +60,11 @@ export const filterSignCommand: Command = {
       ? await readText("--key", keyPath ?? "")
       : await writeKeys(newKey, (line) => terminal.out(line));
     const key = await readPrivateKey(privatePem).catch((e: unknown) => {
-      throw new CliError(`--key ${keyPath ?? newKey}: ${errorText(e)}`);
+      throw new CliError(`--key ${keyPath ?? newKey}: ${errorText(e)}`, { exit: EXIT_CONFIG });
     });
     const sha256 = await sha256Hex(module);
     const text = signatureText(await signModule(key, sha256));
-    await writeFile(`${path}.sig`, text + "\n");
+    await writeOutput(`${path}.sig`, text + "\n");
     terminal.out(`${path}.sig`);
     terminal.out(`  sha256     ${sha256}`);
     terminal.out(`  signature  ${text}`);
@@ -97,7 +98,8 @@ export const filterVerifyCommand: Command = {
     try {
       signature = parseSignature(text);
     } catch (e) {
-      throw new CliError(`${given === null ? `${path}.sig` : "--signature"}: ${errorText(e)}`);
+      const where = given === null ? `${path}.sig` : "--signature";
+      throw new CliError(`${where}: ${errorText(e)}`, { exit: EXIT_CONFIG });
     }
     const signer = await signerOf(keys, await sha256Hex(module), signature);
     if (signer === null) {
@@ -115,7 +117,7 @@ async function trusted(flags: Flags) {
   const keys = await Promise.all(paths.map(async (path) => {
     const text = await readText("--key", path);
     return await readPublicKeys(text).catch((e: unknown) => {
-      throw new CliError(`--key ${path}: ${errorText(e)}`);
+      throw new CliError(`--key ${path}: ${errorText(e)}`, { exit: EXIT_CONFIG });
     });
   }));
   return keys.flat();
@@ -127,22 +129,8 @@ async function writeKeys(name: string, say: (line: string) => void): Promise<str
     throw usageError(`${quote(name)} has an ending already: give the name without it`);
   }
   const { privatePem, publicPem, id } = await generateKeys();
-  const write = async (path: string, text: string, mode: number) => {
-    try {
-      await writeFile(path, text, { mode, flag: "wx" });
-      await chmod(path, mode);
-    } catch (e) {
-      const exists = (e as { code?: unknown }).code === "EEXIST";
-      const why = exists
-        ? "exists already"
-        : (e as { code?: unknown }).code === "ENOENT"
-        ? "lies in a folder that does not exist"
-        : `cannot be written: ${errorText(e)}`;
-      throw new CliError(`${path} ${why}`, { cause: e });
-    }
-  };
-  await write(`${name}.key`, privatePem, 0o600);
-  await write(`${name}.pub`, publicPem, 0o644);
+  await writeOutput(`${name}.key`, privatePem, { mode: 0o600, isNew: true });
+  await writeOutput(`${name}.pub`, publicPem, { mode: 0o644, isNew: true });
   say(`${name}.key and ${name}.pub: key ${id}`);
   return privatePem;
 }
@@ -151,10 +139,6 @@ async function readText(what: string, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (e) {
-    const missing = (e as { code?: unknown }).code === "ENOENT";
-    throw new CliError(
-      `${what}: ${path} ${missing ? "does not exist" : `cannot be read: ${errorText(e)}`}`,
-      { cause: e },
-    );
+    throw new CliError(`${what}: ${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
   }
 }

@@ -9,7 +9,7 @@ import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { entryPath, PACKAGE_ROOT } from "./entries.ts";
 import type { Command, Terminal } from "./command.ts";
-import { CliError, EXIT_FAILURE } from "./failure.ts";
+import { CliError, EXIT_CONFIG, EXIT_FAILURE } from "./failure.ts";
 import { chosenFilters, FILTERS_FLAG, filtersFolder } from "./filter-project.ts";
 
 /** A test that hangs is ended. */
@@ -36,7 +36,9 @@ export const filterTestCommand: Command = {
       const tests = (await readdir(join(folder, name))).filter((f) => f.endsWith(".test.ts"));
       if (tests.length === 0) {
         const path = join(folder, name, `${name}.test.ts`);
-        if (flags.operands.length > 0) throw new CliError(`${path} does not exist`);
+        if (flags.operands.length > 0) {
+          throw new CliError(`${path} does not exist`, { exit: EXIT_CONFIG });
+        }
         terminal.out(`${name}: has no test`);
       }
       for (const test of tests.sort()) {

@@ -19,7 +19,7 @@ export function overview(commands: readonly Entry[]): string {
       ["--version", "Print the version"],
     ]),
     "",
-    "Exit status: 0 done, 1 failed, 2 wrong command line, 64 wrong configuration.",
+    "Exit status: 0 done, 1 failed, 2 wrong command line, 64 wrong configuration or input.",
   ].join("\n");
 }
 

@@ -1,9 +1,6 @@
 // What `tulle install` and its kin do: values in, manifests on standard output, for `kubectl apply -f -`.
 // They talk to no cluster; what they need of one is piped in.
 
-import { readFile } from "node:fs/promises";
-import { parseAllDocuments } from "yaml";
-import { errorText } from "../core/errors.ts";
 import type { Manifest } from "../control/injector/containers.ts";
 import { cniObjects } from "../install/cni.ts";
 import { ISSUER_SECRET, OVERRIDES_SECRET, WEBHOOKS, webhookSecret } from "../install/config.ts";
@@ -12,13 +9,10 @@ import { CREATED_BY, type InstallInput } from "../install/meta.ts";
 import { controlPlaneObjects, toJson, toYaml } from "../install/render.ts";
 import type { Values } from "../install/values.ts";
 import type { Terminal } from "./command.ts";
-import { CliError, EXIT_CONFIG, fileTrouble, usageError } from "./failure.ts";
+import { CliError, EXIT_CONFIG, usageError } from "./failure.ts";
 import type { Flags } from "./flags.ts";
 import { chooseValues } from "./install-values.ts";
-import { readStdin } from "./stdin.ts";
-
-/** What a large cluster's pods or Secrets are as YAML. */
-const MAX_INPUT_BYTES = 256 * 1024 * 1024;
+import { type KubeObjects, objectName, readObjects } from "./install-objects.ts";
 
 /** Prints what makes a cluster a mesh. */
 export async function install(flags: Flags, terminal: Terminal): Promise<number> {
@@ -29,7 +23,7 @@ export async function install(flags: Flags, terminal: Terminal): Promise<number>
 /** The same with what was set and made before. */
 export async function upgrade(flags: Flags, terminal: Terminal): Promise<number> {
   if (flags.has("--crds")) return await install(flags, terminal);
-  const before = await readObjects(flags, "--from-manifests");
+  const { objects: before, from } = await readObjects(flags, "--from-manifests");
   const secret = (name: string, key: string): string | null => {
     const found = before.find((o) => o.kind === "Secret" && nameOf(o) === name);
     const data = found?.data as Record<string, string> | undefined;
@@ -42,7 +36,8 @@ export async function upgrade(flags: Flags, terminal: Terminal): Promise<number>
   };
   const stored = secret(OVERRIDES_SECRET, OVERRIDES_SECRET);
   if (stored === null) {
-    throw new CliError(`There is no Secret ${OVERRIDES_SECRET} in --from-manifests`, {
+    throw new CliError(`${from} has no Secret ${OVERRIDES_SECRET}`, {
+      exit: EXIT_CONFIG,
       hint: "Give what kubectl get secrets,configmaps -n linkerd -o yaml prints",
     });
   }
@@ -50,7 +45,9 @@ export async function upgrade(flags: Flags, terminal: Terminal): Promise<number>
   try {
     overridden = JSON.parse(stored);
   } catch {
-    throw new CliError(`The Secret ${OVERRIDES_SECRET} is not as install writes it`);
+    throw new CliError(`The Secret ${OVERRIDES_SECRET} is not as install writes it`, {
+      exit: EXIT_CONFIG,
+    });
   }
   const { values, overrides } = await chooseValues(flags, overridden, flags.has("--ha"));
   const roots = before.find((o) =>
@@ -93,19 +90,7 @@ export async function uninstall(flags: Flags, terminal: Terminal): Promise<numbe
         "Pipe in kubectl get pods -A -o yaml, or give --force",
       );
     }
-    const meshed = (await readObjects(flags, "--from-manifests")).filter((o) => {
-      const meta = o.metadata as { labels?: Record<string, string>; namespace?: string };
-      return o.kind === "Pod" && meta.labels?.["linkerd.io/control-plane-ns"] === ns &&
-        meta.namespace !== ns;
-    });
-    if (meshed.length > 0) {
-      const [first] = meshed;
-      const at = first?.metadata as { namespace?: string; name?: string };
-      throw new CliError(
-        `${meshed.length} pods are meshed still, such as ${at.namespace}/${at.name}`,
-        { hint: "Uninject them first, or give --force" },
-      );
-    }
+    refuseWhileMeshed(await readObjects(flags, "--from-manifests"), ns);
   }
   const all = [
     ...controlPlaneObjects({ values, anchorsSha256: "", overrides }),
@@ -121,6 +106,30 @@ export async function uninstall(flags: Flags, terminal: Terminal): Promise<numbe
   return 0;
 }
 
+/** Pods outside of the control plane need it; what shows no pods says nothing about them. */
+function refuseWhileMeshed({ from, objects, emptyOf }: KubeObjects, ns: string): void {
+  const pods = objects.filter((o) => o.kind === "Pod");
+  const [other] = objects;
+  const empty = emptyOf.find((kind) => kind !== "" && kind !== "Pod");
+  if (pods.length === 0 && (other !== undefined || empty !== undefined)) {
+    const what = other === undefined ? `a ${empty}List` : objectName(other);
+    throw new CliError(`${from} has no Pod to tell what is meshed, but ${what}`, {
+      exit: EXIT_CONFIG,
+      hint: "Pipe in kubectl get pods -A -o yaml, or give --force",
+    });
+  }
+  const meshed = pods.filter(({ metadata: { labels, namespace } }) =>
+    labels?.["linkerd.io/control-plane-ns"] === ns && namespace !== ns
+  );
+  const [first] = meshed;
+  if (first === undefined) return;
+  const { namespace, name } = first.metadata;
+  const count = meshed.length === 1 ? "1 pod is" : `${meshed.length} pods are`;
+  throw new CliError(`${count} meshed still, such as ${namespace}/${name}`, {
+    hint: "Uninject them first, or give --force",
+  });
+}
+
 /** What an older version left behind. */
 export async function prune(flags: Flags, terminal: Terminal): Promise<number> {
   const { values, overrides } = await chooseValues(flags, {}, flags.has("--ha"));
@@ -133,13 +142,13 @@ export async function prune(flags: Flags, terminal: Terminal): Promise<number> {
   );
   // Made by the cluster from what is installed: they go with it.
   const derived = new Set(["Pod", "ReplicaSet", "Endpoints", "EndpointSlice", "Event", "Lease"]);
-  const gone = (await readObjects(flags, "--from-manifests")).filter((o) => {
-    const meta = o.metadata as { labels?: Record<string, string> };
-    return meta.labels?.["linkerd.io/control-plane-ns"] === ns &&
-      meta.labels["linkerd.io/extension"] === undefined &&
-      !derived.has(String(o.kind)) && !wanted.has(idOf(o));
-  }).map(({ apiVersion, kind, metadata }) => {
-    const { name, namespace } = metadata as { name: string; namespace?: string };
+  const { objects } = await readObjects(flags, "--from-manifests");
+  const gone = objects.filter((o) => {
+    const { labels } = o.metadata;
+    return labels?.["linkerd.io/control-plane-ns"] === ns &&
+      labels["linkerd.io/extension"] === undefined &&
+      !derived.has(o.kind) && !wanted.has(idOf(o));
+  }).map(({ apiVersion, kind, metadata: { name, namespace } }) => {
     return {
       apiVersion,
       kind,
@@ -185,59 +194,6 @@ function write(flags: Flags, terminal: Terminal, objects: readonly Manifest[]): 
     throw usageError(`--output ${JSON.stringify(output)} is neither yaml nor json`);
   }
   terminal.write(output === "yaml" ? toYaml(objects) : toJson(objects));
-}
-
-/**
- * Objects of a file or of standard input; a List gives its items. Nothing at all is refused: it is what
- * a pipe gives whose first command failed, and not a cluster without pods.
- */
-async function readObjects(flags: Flags, flag: string): Promise<Manifest[]> {
-  const path = flags.text(flag);
-  if (path === null) throw usageError(`${flag} is missing`);
-  let text: string;
-  try {
-    text = path === "-" ? await readStdin(MAX_INPUT_BYTES) : await readFile(path, "utf8");
-  } catch (e) {
-    throw new CliError(`${flag} ${path} ${fileTrouble(e)}`, { exit: EXIT_CONFIG, cause: e });
-  }
-  const documents = parseAllDocuments(text);
-  if (!Array.isArray(documents)) throw noObjects(flag, path);
-  const found: Manifest[] = [];
-  let documentsWithObjects = 0;
-  for (const document of documents) {
-    const [error] = document.errors;
-    if (error !== undefined) {
-      throw new CliError(`${flag} ${path} is not YAML: ${error.message.split("\n")[0]}`, {
-        exit: EXIT_CONFIG,
-      });
-    }
-    let value: unknown;
-    try {
-      value = document.toJS({ maxAliasCount: 100 });
-    } catch (e) {
-      throw new CliError(`${flag} ${path} is not YAML: ${errorText(e)}`, { exit: EXIT_CONFIG });
-    }
-    if (value === null) continue;
-    if (!isObject(value) || typeof value.kind !== "string") throw noObjects(flag, path);
-    documentsWithObjects++;
-    const items = Array.isArray(value.items) ? value.items as unknown[] : [value];
-    found.push(
-      ...items.filter((item): item is Manifest => isObject(item) && isObject(item.metadata)),
-    );
-  }
-  if (documentsWithObjects === 0) throw noObjects(flag, path);
-  return found;
-}
-
-function noObjects(flag: string, path: string): CliError {
-  return new CliError(`${flag} ${path} has no Kubernetes objects`, {
-    exit: EXIT_CONFIG,
-    hint: "Give what kubectl get … -o yaml prints; if it failed, mend that first",
-  });
-}
-
-function isObject(value: unknown): value is { [key: string]: unknown } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function nameOf(o: Manifest): string {

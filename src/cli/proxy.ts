@@ -79,7 +79,12 @@ export const proxyCommand: Command = {
     const options = await staticOptions(flags);
     // by its path: in the package it is a bundle of its own, so that it can tell that it is imported
     const proxy: unknown = await import(pathToFileURL(entryPath("proxy")).href);
-    await (proxy as typeof import("../proxy/main.ts")).runStatic(options);
+    try {
+      await (proxy as typeof import("../proxy/main.ts")).runStatic(options);
+    } catch (e) {
+      if (!(e instanceof Error) || e.name !== "UnusableFile") throw e;
+      throw new CliError(e.message, { exit: EXIT_CONFIG, cause: e });
+    }
     return 0;
   },
 };

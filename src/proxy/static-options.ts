@@ -47,3 +47,12 @@ export interface StaticOptions {
   /** Threads that serve; 1: the process's own. */
   readonly workers: number;
 }
+
+/** A file that the command line names cannot be used; the message says which, and why. Known by its name,
+ * since the package has a bundle for each side. */
+export class UnusableFile extends Error {
+  constructor(why: string, cause: unknown) {
+    super(why, { cause });
+    this.name = "UnusableFile";
+  }
+}

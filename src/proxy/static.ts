@@ -2,6 +2,7 @@
 // builds the data plane of `static-plane.ts` and serves it. An entry, called by the command line.
 
 import { formatSocketAddr, type SocketAddr } from "../core/addr.ts";
+import { errorText } from "../core/errors.ts";
 import type { FilterRef } from "../core/filter.ts";
 import { createLogger } from "../core/log.ts";
 import { serveHttp } from "../runtime/http-server.ts";
@@ -12,12 +13,16 @@ import { createProxyAdmin } from "./admin.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { createStaticDiscovery } from "./discovery/static.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
-import type { StaticOptions } from "./static-options.ts";
+import { type StaticOptions, UnusableFile } from "./static-options.ts";
 import { createThread } from "./thread.ts";
 import { serveIn } from "./threads.ts";
 
 /** Ends within this long after it was asked, whatever is still open. */
 const GRACE_MS = 5_000;
+
+function unusable(e: unknown): never {
+  throw new UnusableFile(errorText(e), e);
+}
 
 /** Runs `tulle proxy`. Resolves when it has drained. */
 export async function runStatic(o: StaticOptions): Promise<void> {
@@ -28,7 +33,9 @@ export async function runStatic(o: StaticOptions): Promise<void> {
     wall: clock.wall,
     write: writeErrorLine,
   });
-  const identity = o.identityDir === null ? null : await readIdentityDir(o.identityDir);
+  const identity = o.identityDir === null
+    ? null
+    : await readIdentityDir(o.identityDir).catch(unusable);
   const refs = await Promise.all(o.filters.map((filter) => staticFilterRef(filter)));
   const thread = createThread(log, {
     engine: {
@@ -53,7 +60,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   if (identity !== null) serving.credentials(identity);
   const prepared = await Promise.all(
     o.filters.map((filter, i) => serving.engine.prepare(filter.module, refs[i] as FilterRef)),
-  );
+  ).catch(unusable);
   // Outbound with an identity: every target is a mesh server, whose SNI is the identity asked of it.
   const meshed = identity !== null && !o.inbound;
   const server = meshed ? { name: o.requireId ?? "", serverName: o.requireId ?? "" } : null;

@@ -38,6 +38,7 @@ const good: DemoFacts = {
   startupMs: 3_456.7,
   load: { requests: 1_000, failed: 1 },
   died: [],
+  isStopped: false,
 };
 
 test("report() has exactly the shape that is promised", () => {
@@ -139,6 +140,21 @@ test("a swap that was not taken does not count as one", () => {
   });
   assert.is(swaps, 1);
   assert.is(requestsAcrossSwaps, 12);
+});
+
+test("a demo that somebody stops early need not have done what takes time, and must not have failed", () => {
+  const early: DemoFacts = {
+    ...good,
+    swaps: [],
+    load: { requests: 0, failed: 0 },
+    services: new Map([["web", counts({ requests: 0, failures: 0, arrived: 0, arrivedMtls: 0 })]]),
+    isStopped: true,
+  };
+  assert.equal(broken(early), []);
+  assert.equal(broken({ ...early, load: { requests: 10, failed: 1 }, died: ["vote"] }), [
+    "the load saw 1 of 10 requests fail",
+    "vote ended by itself",
+  ]);
 });
 
 test.run();

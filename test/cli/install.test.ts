@@ -201,7 +201,7 @@ test("uninstall names what goes, and refuses while pods are meshed", async () =>
   );
   assert.match(
     (await tulle("uninstall", "--from-manifests", pods)).error,
-    /1 pods are meshed.*shop\/web/,
+    /1 pod is meshed.*shop\/web/,
   );
   assert.match((await tulle("uninstall")).error, /--from-manifests is missing/);
   const { text } = await tulle("uninstall", "--force");
@@ -242,6 +242,57 @@ test("nothing, and what is no object, is what a failed kubectl pipes, and delete
   assert.match(gone.error, /gone.yaml does not exist$/);
   const empty = await file("empty.yaml", "kind: List\nitems: []\n");
   assert.is((await tulle("uninstall", "--from-manifests", empty)).status, 0, "no pods");
+});
+
+test("uninstall refuses what shows no pods, and says which object it is", async () => {
+  const hint = "\n  Pipe in kubectl get pods -A -o yaml, or give --force";
+  const shop = "metadata: {name: web, namespace: shop}";
+  for (
+    const [text, why] of [
+      [
+        `kind: Deployment\n${shop}\n`,
+        `has no Pod to tell what is meshed, but Deployment shop/web${hint}`,
+      ],
+      [
+        `kind: List\nitems:\n- kind: Service\n  ${shop}\n`,
+        `has no Pod to tell what is meshed, but Service shop/web${hint}`,
+      ],
+      [
+        "kind: DeploymentList\nitems: []\n",
+        `has no Pod to tell what is meshed, but a DeploymentList${hint}`,
+      ],
+      ["kind: Foo\n", "has no metadata.name in document 1, a Foo"],
+      [
+        `kind: List\nitems:\n- kind: Pod\n  ${shop}\n- 7\n`,
+        "has no object as item 2 of the List",
+      ],
+      [
+        "kind: Status\nmetadata: {}\nmessage: pods is forbidden\n",
+        'has no metadata.name in document 1, a Status: "pods is forbidden"',
+      ],
+      [`kind: List\nitems:\n- ${shop}\n`, "has no kind in item 1 of the List"],
+      [
+        "kind: Pod\nmetadata: {name: web, labels: [meshed]}\n",
+        "has metadata.labels of Pod web that is not a map",
+      ],
+    ] as const
+  ) {
+    const path = await file("kinds.yaml", text);
+    const done = await tulle("uninstall", "--from-manifests", path);
+    assert.equal([done.status, done.text], [64, ""], text);
+    assert.is(done.error, `tulle: --from-manifests ${path} ${why}`);
+  }
+  // As the API server lists them, and kubectl get all.
+  for (
+    const text of [
+      "kind: PodList\nitems: []\n",
+      `kind: PodList\nitems:\n- ${shop}\n`,
+      `kind: List\nitems:\n- {kind: Pod, ${shop}}\n- {kind: Service, ${shop}}\n`,
+    ]
+  ) {
+    const path = await file("kinds.yaml", text);
+    assert.is((await tulle("uninstall", "--from-manifests", path)).status, 0, text);
+  }
 });
 
 test("prune names what this version would not install", async () => {

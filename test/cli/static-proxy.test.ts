@@ -192,7 +192,7 @@ test("a port that is taken, a folder without keys and a file that is no filter a
   );
   const free = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
   const keyless = tulle(...free, "--identity", dir.path);
-  assert.is(await keyless.ended, 1);
+  assert.is(await keyless.ended, 64);
   assert.is(
     keyless.err(),
     `tulle: Cannot read ${dir.join("tls.key")} (ENOENT): ` +
@@ -200,7 +200,7 @@ test("a port that is taken, a folder without keys and a file that is no filter a
   );
   await writeFile(dir.join("no.wasm"), "not a module");
   const wrong = tulle(...free, "--filter", dir.join("no.wasm"));
-  assert.is(await wrong.ended, 1);
+  assert.is(await wrong.ended, 64);
   assert.match(
     wrong.err(),
     /^tulle: filter "no" \([0-9a-f]{12}\): .*not a WebAssembly module.*\n$/,
