@@ -17,7 +17,7 @@ export async function awaitProxy(flags: Flags, terminal: Terminal): Promise<numb
   const backoffMs = parseDurationMs("--backoff", flags.text("--backoff") ?? "1s");
   const http = createHttpClient({ connectTimeoutMs: 1_000 });
   try {
-    await untilReady(http, port, timeoutMs, backoffMs);
+    await untilReady(http, port, timeoutMs, backoffMs, terminal);
     const words = flags.operands.flatMap((word) => word.split(" ")).filter((w) => w !== "");
     const [command, ...args] = words;
     if (command === undefined) return 0;
@@ -34,9 +34,11 @@ async function untilReady(
   port: number,
   timeoutMs: number,
   backoffMs: number,
+  terminal: Terminal,
 ): Promise<void> {
   const end = SYSTEM_CLOCK.now() + timeoutMs;
   let last = "";
+  let told = "";
   while (true) {
     try {
       const { status } = await http.request({
@@ -51,6 +53,9 @@ async function untilReady(
     }
     const leftMs = end - SYSTEM_CLOCK.now();
     if (leftMs <= 0) throw new CliError(`The proxy on port ${port} is not ready in time: ${last}`);
+    // Once for each reason: whoever waits for ever should know for what.
+    if (last !== told) terminal.err(`Waiting for the proxy on port ${port}: ${last}`);
+    told = last;
     await delay(SYSTEM_CLOCK, Math.min(backoffMs, leftMs));
   }
 }

@@ -40,12 +40,13 @@ export const COMMON_FLAGS: readonly FlagSpec[] = [
 
 /**
  * Reads `argv` by `specs`. Takes `--flag value` and `--flag=value`, and words between them when
- * `operands` allows any; throws a usage error.
+ * `operands` allows any; throws a usage error, which shows `usage` where a word is missing.
  */
 export function parseFlags(
   specs: readonly FlagSpec[],
   argv: readonly string[],
   { min, max }: { readonly min: number; readonly max: number } = { min: 0, max: 0 },
+  usage = "",
 ): Flags {
   const operands: string[] = [];
   const known = new Map([...specs, ...COMMON_FLAGS].map((spec) => [spec.name, spec]));
@@ -105,7 +106,10 @@ export function parseFlags(
     else if (spec.value !== undefined) throw usageError(`${name} is given twice`);
   }
   if (operands.length < min && !given.has("--help")) {
-    throw usageError("An argument is missing", "Run it with --help for what it takes");
+    throw usageError(
+      "An argument is missing",
+      usage === "" ? "Run it with --help for what it takes" : `Usage: tulle ${usage}`,
+    );
   }
   const declared = (name: string) => {
     if (!known.has(name)) throw new Error(`${name} is not declared by this command`);

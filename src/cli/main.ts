@@ -89,7 +89,8 @@ async function dispatch(
     }
     return await dispatch(next, rest, entry.commands, terminal, `${under}${name} `);
   }
-  const flags = parseFlags(entry.flags, argv, entry.operands);
+  const usage = `${under}${name} ${entry.usage}`;
+  const flags = parseFlags(entry.flags, argv, entry.operands, usage);
   if (flags.has("--help")) {
     terminal.out(commandHelp(entry, under + name));
     return 0;

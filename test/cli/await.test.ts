@@ -26,7 +26,9 @@ async function tulle(...argv: string[]) {
 
 test("await ends when the proxy is ready, and asks until then", async () => {
   const { port, asked, close } = await proxy(3);
-  assert.is((await tulle("await", "--port", port, "--backoff=10ms", "--timeout=20s")).status, 0);
+  const done = await tulle("await", "--port", port, "--backoff=10ms", "--timeout=20s");
+  assert.is(done.status, 0);
+  assert.is(done.error, `Waiting for the proxy on port ${port}: it answers 503`);
   assert.is(asked.length, 3);
   await close();
 });

@@ -150,7 +150,7 @@ test("a command that takes words takes as many as it says", async () => {
     return status + " " + [...terminal.stdout, ...terminal.stderr].join("\n");
   };
   assert.is(await echoed("a", "--to", "you", "b"), "0 a b you");
-  assert.match(await echoed(), /^2 tulle: An argument is missing/);
+  assert.match(await echoed(), /^2 tulle: An argument is missing\n {2}Usage: tulle \S/);
   assert.match(
     await echoed("a", "b", "c"),
     /^2 tulle: Unexpected argument "c": it takes at most 2/,
