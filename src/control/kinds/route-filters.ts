@@ -59,13 +59,13 @@ function headers(kind: HeaderAction["kind"], field: Field): HeaderAction {
 
 /** By name in lower case. A name that comes twice: the first counts, as the Gateway API has it. */
 function fields(list: Field): Readonly<Record<string, string>> {
-  const out: Record<string, string> = {};
+  const out = new Map<string, string>();
   for (const field of list.list(64)) {
     const name = headerName(field.at("name"));
     const value = headerValue(field.at("value"));
-    if (!Object.hasOwn(out, name)) out[name] = value;
+    if (!out.has(name)) out.set(name, value);
   }
-  return out;
+  return Object.fromEntries(out);
 }
 
 /** In lower case. */
