@@ -4,8 +4,10 @@ import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { WireError } from "./wire-error.ts";
 
-/** Longest duration that is taken as it is: ten years. Longer ones are a mistake or hostile. */
-const MAX_SECONDS = 315_360_000n;
+/** Longest duration that is taken as it is, in milliseconds: ten years. Longer ones are a mistake or
+ * hostile. */
+export const MAX_DURATION_MS = 315_360_000_000;
+const MAX_SECONDS = BigInt(MAX_DURATION_MS / 1000);
 
 /** A duration of `ms`, which may have fractions. */
 export function durationToWire(ms: number): Duration {

@@ -6,6 +6,7 @@ import {
   type FailureAccrual,
   type SuccessRate,
 } from "../../model/accrual.ts";
+import { MAX_DURATION_MS } from "../../api/duration.ts";
 import type { Field } from "../field.ts";
 
 const PREFIX = "balancer.linkerd.io/failure-accrual";
@@ -71,5 +72,6 @@ export function wireDuration(field: Field, absentMs: number): number {
   if (text === "0") return 0;
   const m = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
   if (m === null) field.fail(`is ${JSON.stringify(field.value)}, not a duration such as 10s`);
-  return Number(m[1]) * (UNIT_MS[m[2] ?? ""] ?? 0);
+  const ms = Number(m[1]) * (UNIT_MS[m[2] ?? ""] ?? 0);
+  return ms <= MAX_DURATION_MS ? ms : field.fail(`is ${text}, which is longer than ten years`);
 }

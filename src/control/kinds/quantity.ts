@@ -1,5 +1,6 @@
 // Durations as Go writes them, and quantities as Kubernetes does.
 
+import { MAX_DURATION_MS } from "../../api/duration.ts";
 import type { Field } from "../field.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -15,6 +16,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 /** `1m30s`, `500ms`: milliseconds. */
 export function readDurationMs(field: Field): number {
   const text = field.string();
+  if (text === "0") return 0;
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)];
   const whole = parts.map((p) => p[0]).join("");
   if (parts.length === 0 || whole !== text || text.length > 64) {
@@ -22,7 +24,8 @@ export function readDurationMs(field: Field): number {
       `is ${JSON.stringify(text.slice(0, 40))}, not a duration: write 500ms or 1m30s`,
     );
   }
-  return parts.reduce((ms, [, n, unit]) => ms + Number(n) * (UNIT_MS[unit ?? ""] ?? 0), 0);
+  const ms = parts.reduce((ms, [, n, unit]) => ms + Number(n) * (UNIT_MS[unit ?? ""] ?? 0), 0);
+  return ms <= MAX_DURATION_MS ? ms : field.fail(`is ${text}, which is longer than ten years`);
 }
 
 /** A quantity of at most a million: `1`, `500m`, `2k`. */

@@ -109,6 +109,10 @@ test("a rule of an HTTPRoute that cannot be read is named by its field", () => {
     ],
     [at("timeouts: { request: soon }"), /timeouts\.request: is "soon", not a duration/],
     [at("timeouts: { request: 1s, backendRequest: 2s }"), /timeouts\.backendRequest: is longer/],
+    [
+      at("timeouts: { request: 100000h }"),
+      /timeouts\.request: is 100000h, which is longer than ten years/,
+    ],
   ];
   for (const [said, expected] of cases) assert.match(said, expected);
 });
@@ -142,6 +146,10 @@ test("parents and hosts that cannot be read are named too", () => {
 test("annotations of a route are read where clients go to its parent", () => {
   const bad = "retry.linkerd.io/http: 6xx";
   assert.match(wrong(() => rules("", "policy", bad)), /retry\.linkerd\.io\/http/);
+  assert.match(
+    wrong(() => rules("", "policy", "timeout.linkerd.io/idle: 9999d")),
+    /timeout\.linkerd\.io\/idle: is 9999d, which is longer than ten years/,
+  );
   assert.ok(http("parentRefs: [{ kind: Server, name: s }]", "policy", bad));
   const row = http(PARENT, "gateway", "retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: '3'");
   assert.is(row?.retry?.maxRetries, 3);
