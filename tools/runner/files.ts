@@ -24,11 +24,19 @@ const EXCEPTIONS: readonly { prefix: string; timeoutMs: number; alone: boolean }
   { prefix: "test/pods/", timeoutMs: 420_000, alone: true },
   { prefix: "test/soak/", timeoutMs: 420_000, alone: true },
   { prefix: "test/peers/", timeoutMs: 300_000, alone: true },
+  { prefix: "test/wire/", timeoutMs: 180_000, alone: true },
   { prefix: "test/package.test.ts", timeoutMs: 180_000, alone: true },
 ];
 
 /** Suites with a task of their own: run when a word names them, not with everything. */
-const OWN_TASK = ["test/kubernetes/", "test/netns/", "test/peers/", "test/pods/", "test/soak/"];
+const OWN_TASK = [
+  "test/kubernetes/",
+  "test/netns/",
+  "test/peers/",
+  "test/pods/",
+  "test/soak/",
+  "test/wire/",
+];
 
 /** Folders that may hold tests. */
 const ROOTS = ["test", "filters"];
