@@ -19,6 +19,7 @@ import { eventually, sum } from "./support/waiting.ts";
 
 const NET = loopbackNet(140);
 const WEB: MeshPod = { name: "web", app: "web", ip: `${NET}.1`, ports: [8080] };
+const LOAD: MeshPod = { name: "load", app: "load", ip: `${NET}.2`, ports: [] };
 /** Neither is of the mesh: one that may be reached, and one of all others. */
 const PARTNER = `${NET}.50`;
 const OTHER = `${NET}.60`;
@@ -58,7 +59,7 @@ test.before(async () => {
   mesh = await TestMesh.start({
     net: NET,
     files: {
-      "mesh.yaml": yaml(pod("web", WEB.ip, "web")),
+      "mesh.yaml": yaml(pod("web", WEB.ip, "web"), pod("load", LOAD.ip, "load")),
       "partners.yaml": yaml(network("partners", "Allow", `${PARTNER}/32`)),
       [INTERNET]: yaml(network("internet", "Deny")),
     },
@@ -179,6 +180,29 @@ test("on an opaque port nothing is read before it is denied", async () => {
   assert.is(await talk(PARTNER, 5432, "GET / HTTP/1.1\r\n\r\n"), "hello");
   assert.is(await talk(OTHER, 5432, "GET / HTTP/1.1\r\n\r\n"), "ECONNRESET");
   assert.equal(reached, [`${PARTNER}:5432`]);
+});
+
+test("worker threads deny the same, also to clients that name where they want to go", async () => {
+  await mesh.startProxy(LOAD, { LINKERD2_PROXY_CORES: "2" });
+  reached.length = 0;
+  const connect = async (ip: string) => {
+    const socket = net.connect({ host: LOAD.ip, port: 4140, localAddress: LOAD.ip });
+    socket.on("error", () => {});
+    socket.write(`CONNECT ${ip}:9000 HTTP/1.1\r\nhost: ${ip}:9000\r\n\r\n`);
+    const answer = await new Promise<string>((resolve) => {
+      socket.once("data", (bytes: Uint8Array) => resolve(new TextDecoder().decode(bytes)));
+      socket.once("close", () => resolve("closed"));
+    });
+    socket.destroy();
+    return answer.split("\r\n")[0];
+  };
+  for (let i = 0; i < 8; i++) {
+    assert.is((await mesh.call(LOAD, `http://${OTHER}:8080/`)).status, 403);
+    assert.match(await connect(OTHER) ?? "", /^HTTP\/1\.1 403 /);
+  }
+  assert.equal(reached, []);
+  assert.is((await mesh.call(LOAD, `http://${PARTNER}:8080/`)).status, 200);
+  assert.match(await connect(PARTNER) ?? "", /^HTTP\/1\.1 200 /);
 });
 
 test("routes let out what they name, of requests by host and of TLS by name", async () => {
