@@ -55,6 +55,9 @@ function readServers(field: Field): ServerAuthorizationRow["servers"] {
   return name.isAbsent ? readSelector(selector) : name.string();
 }
 
+/** As many as a proxy takes of one authorization. */
+const MAX_CLIENTS = 1024;
+
 function readClients(client: Field): ServerClients {
   const meshTls = client.at("meshTLS");
   if (client.at("unauthenticated").boolOr(false)) {
@@ -62,13 +65,15 @@ function readClients(client: Field): ServerClients {
     return { kind: "unauthenticated" };
   }
   if (meshTls.isAbsent) client.fail("permits nobody: it needs unauthenticated or meshTLS");
-  const identities = meshTls.at("identities").list(1024).map(readIdentity);
-  const accounts = meshTls.at("serviceAccounts").list(1024).map((account): Ref => ({
+  const identities = meshTls.at("identities").list(MAX_CLIENTS).map(readIdentity);
+  const accounts = meshTls.at("serviceAccounts").list(MAX_CLIENTS).map((account): Ref => ({
     kind: "ServiceAccount",
     name: account.at("name").string(),
     namespace: account.at("namespace").stringOr(""),
   }));
-  const anyNamed = identities.length + accounts.length > 0;
+  const named = identities.length + accounts.length;
+  if (named > MAX_CLIENTS) meshTls.fail(`names ${named} clients, more than ${MAX_CLIENTS}`);
+  const anyNamed = named > 0;
   if (meshTls.at("unauthenticatedTLS").boolOr(false)) {
     if (anyNamed) meshTls.fail("has both unauthenticatedTLS and identities or serviceAccounts");
     return { kind: "mesh-tls-unauthenticated" };

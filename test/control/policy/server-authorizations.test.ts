@@ -175,6 +175,13 @@ test("an open stream follows, and an object that is wrong leaves its last good v
     ],
     [
       "{ name: web }",
+      `{ meshTLS: { identities: [${new Array(1000).fill('"*"')}], serviceAccounts: [${
+        new Array(25).fill("{ name: a }")
+      }] } }`,
+      /^spec\.client\.meshTLS: names 1025 clients, more than 1024$/,
+    ],
+    [
+      "{ name: web }",
       "{ unauthenticated: true, networks: [{ cidr: 10.0.0.0/8, except: [10.0.0.0/4] }] }",
       /^spec\.client\.networks\[0\]\.except\[0\]: leaves nothing of 10\.0\.0\.0\/8$/,
     ],
