@@ -46,10 +46,14 @@ export function clientPolicyOf(
     return ofService(mesh, reads, service, target.service, source);
   }
   const { addr } = target;
-  reads.everything = true;
   const [service] = mesh.cluster.services.group(`ip ${addr.ip}`);
-  if (service === undefined) return ofAddress(mesh, reads, addr, source);
+  if (service === undefined) {
+    // Anything may have it next: a Service, a pod, an egress network.
+    reads.everything = true;
+    return ofAddress(mesh, reads, addr, source);
+  }
   const { namespace, name } = service;
+  reads.namespaces.add(namespace);
   if (!service.ports.some((p) => p.port === addr.port)) {
     return undefinedPort(mesh, service, addr.port);
   }

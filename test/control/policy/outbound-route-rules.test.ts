@@ -7,6 +7,8 @@ import { clientPolicyFromWire } from "../../../src/api/client-policy.ts";
 import { OutboundPolicies } from "../../../src/api/gen/outbound_pb.ts";
 import { Counters } from "../../../src/control/counters.ts";
 import type { FilterTarget } from "../../../src/control/mesh.ts";
+import { Reads } from "../../../src/control/join.ts";
+import { clientPolicyOf } from "../../../src/control/policy/outbound.ts";
 import { outboundService } from "../../../src/control/policy/policy-service.ts";
 import { matches } from "../../../src/model/route.ts";
 import { apply, filterRef, meshOf, resource } from "../support/mesh-fixture.ts";
@@ -158,6 +160,20 @@ test("ports: a route without one is for all, and what a port speaks decides whic
   assert.is((await kindAt(82))?.case, "grpc");
   const h1 = await kindAt(81);
   assert.is(h1?.case === "http1" ? h1.value.routes[0]?.metadata?.kind.value : "", "http");
+});
+
+test("a policy is made again for changes in the namespaces that it is made of, and no others", () => {
+  const mesh = meshOf([
+    BASE,
+    route("r", "rules: [{ backendRefs: [{ name: late, namespace: other, port: 80 }] }]"),
+  ].join("---"));
+  const readsOf = (ip: string) => {
+    const reads = new Reads();
+    clientPolicyOf(mesh, reads, { kind: "address", addr: { ip, port: 80 } }, "team");
+    return reads.everything ? "everything" : [...reads.namespaces].sort().join(" ");
+  };
+  assert.is(readsOf("10.0.0.1"), "other shop team");
+  assert.is(readsOf("10.0.0.99"), "everything", "nobody has the address yet");
 });
 
 test("a Service without an address of its own has no routes", async () => {
