@@ -235,4 +235,21 @@ test("a route of the mesh is refused by the field that nobody could read, of eit
   );
 });
 
+test("routes of bytes have one rule, and name the port of an EgressNetwork", () => {
+  const version = "gateway.networking.k8s.io/v1alpha2";
+  const out = { group: "policy.linkerd.io", kind: "EgressNetwork", name: "out" };
+  for (const kind of ["TLSRoute", "TCPRoute"]) {
+    const asked = (parent: object, rules: unknown) =>
+      ask("policy-validator", object(version, kind, { parentRefs: [parent], rules }));
+    const backend = { ...out };
+    assert.is(asked({ ...out, port: 443 }, [{ backendRefs: [backend] }]), null);
+    assert.match(asked(out, [{ backendRefs: [backend] }]) ?? "", /port: is missing: an EgressNet/);
+    for (const [rules, count] of [[[], 0], [[{}, {}], 2], [undefined, 0]] as const) {
+      const why = `spec.rules: has ${count} elements: a ${kind} has one`;
+      assert.is(asked({ ...out, port: 443 }, rules), why);
+    }
+    assert.is(asked({ kind: "Gateway", name: "edge" }, []), null, "another controller's");
+  }
+});
+
 test.run();
