@@ -78,7 +78,7 @@ async function dev(flags: Flags, terminal: Terminal): Promise<number> {
   const [name = ""] = await chosenFilters(folder, flags.operands);
   const service = flags.text("--service") ?? "catalogue";
   if (!SERVICES.some((s) => s === service)) {
-    throw new CliError(`--service ${quote(service)} is not one of ${SERVICES.join(", ")}`);
+    throw usageError(`--service ${quote(service)} is not one of ${SERVICES.join(", ")}`);
   }
   const config = await readConfig(flags.text("--config"));
   const callouts = calloutsOf(flags.all("--callout"));

@@ -47,6 +47,12 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   const { listen, to, inbound, identityDir } = o;
   const options = { listen, to, inbound, identityDir, upstreamProtocol: o.upstreamProtocol };
   const serving = await serveIn(o.workers, thread, { kind: "static", options }, "plain");
+  // Workers, and what listens already, would keep the process.
+  const giveUp = async (e: unknown): Promise<never> => {
+    await serving.drain(0);
+    await serving.close();
+    throw e;
+  };
   // Workers must run before filters can be acknowledged; nothing is looked up before `listen`.
   let discovery: Discovery | null = null;
   const known = () => {
@@ -60,7 +66,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
   if (identity !== null) serving.credentials(identity);
   const prepared = await Promise.all(
     o.filters.map((filter, i) => serving.engine.prepare(filter.module, refs[i] as FilterRef)),
-  ).catch(unusable);
+  ).catch(unusable).catch(giveUp);
   // Outbound with an identity: every target is a mesh server, whose SNI is the identity asked of it.
   const meshed = identity !== null && !o.inbound;
   const server = meshed ? { name: o.requireId ?? "", serverName: o.requireId ?? "" } : null;
@@ -86,7 +92,7 @@ export async function runStatic(o: StaticOptions): Promise<void> {
       process: processUsage,
       wall: clock.wall,
     }).fetch,
-  );
+  ).catch(giveUp);
   log.info("ready", {
     listen: addrs.map(formatSocketAddr).join(","),
     to: o.to.map(formatSocketAddr).join(","),

@@ -191,6 +191,15 @@ test("a port that is taken, a folder without keys and a file that is no filter a
       "end the other process or choose another port\n",
   );
   const free = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
+  for (const workers of ["1", "2"]) {
+    const admin = ["--admin", `127.0.0.1:${app.port}`, "--workers", workers];
+    const unwatched = tulle(...free, ...admin);
+    assert.is(await unwatched.ended, 1);
+    assert.match(
+      unwatched.err(),
+      /^tulle: Listen on 127\.0\.0\.1:\d+ failed: the port is taken.*\n$/,
+    );
+  }
   const keyless = tulle(...free, "--identity", dir.path);
   assert.is(await keyless.ended, 64);
   assert.is(
@@ -199,12 +208,14 @@ test("a port that is taken, a folder without keys and a file that is no filter a
       "--identity wants tls.key, tls.crt and ca.crt\n",
   );
   await writeFile(dir.join("no.wasm"), "not a module");
-  const wrong = tulle(...free, "--filter", dir.join("no.wasm"));
-  assert.is(await wrong.ended, 64);
-  assert.match(
-    wrong.err(),
-    /^tulle: filter "no" \([0-9a-f]{12}\): .*not a WebAssembly module.*\n$/,
-  );
+  for (const workers of ["1", "2"]) {
+    const wrong = tulle(...free, "--filter", dir.join("no.wasm"), "--workers", workers);
+    assert.is(await wrong.ended, 64);
+    assert.match(
+      wrong.err(),
+      /^tulle: filter "no" \([0-9a-f]{12}\): .*not a WebAssembly module.*\n$/,
+    );
+  }
 });
 
 test.run();
