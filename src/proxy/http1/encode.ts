@@ -18,6 +18,10 @@ import { reasonOf } from "../http/respond.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./codes.ts";
 import { upgradeField } from "./framing.ts";
 
+const bytesOf = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
+const TO_HOST = bytesOf(" HTTP/1.1\r\nhost: ");
+const HTTP_11 = bytesOf("HTTP/1.1 ");
+
 /** Room that an encoded head may need: what was received, plus all edits, plus what we add. */
 export function headRoom(head: Head): number {
   let room = head.length + head.knownBytes + 256;
@@ -56,12 +60,25 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
   }
   // A body of no known length needs chunks, which HTTP/1.0 has not: another proxy may send both.
   const isOld = head.major === 1 && head.minor === 0 && head.bodyLength !== CHUNKED;
-  at = writeLatin1(isOld ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n", buf, at);
-  // HTTP/1.0 may have none.
-  if (!isOld || hasAuthority(head)) {
-    at = crlf(buf, writeAuthority(head, buf, writeLatin1("host: ", buf, at)));
-  }
+  if (isOld) at = writeOldVersion(head, buf, at);
+  else at = crlf(buf, writeAuthority(head, buf, copy(TO_HOST, 0, TO_HOST.length, buf, at)));
   at = writeFields(head, false, buf, at);
+  const { bodyLength, expectsContinue, upgrade, wantsTrailers } = head;
+  if (bodyLength === CHUNKED || expectsContinue || upgrade || wantsTrailers) {
+    at = writeRequestHop(head, buf, at);
+  }
+  return crlf(buf, at);
+}
+
+/** HTTP/1.0 may have no Host. */
+function writeOldVersion(head: RequestHead, buf: Uint8Array, at: number): number {
+  at = writeLatin1(" HTTP/1.0\r\n", buf, at);
+  if (!hasAuthority(head)) return at;
+  return crlf(buf, writeAuthority(head, buf, writeLatin1("host: ", buf, at)));
+}
+
+/** What is said of this hop alone, which most requests have nothing of. */
+function writeRequestHop(head: RequestHead, buf: Uint8Array, at: number): number {
   if (head.bodyLength === CHUNKED) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
   if (head.expectsContinue) at = writeLatin1("expect: 100-continue\r\n", buf, at);
   if (head.upgrade) {
@@ -71,7 +88,7 @@ export function writeRequest(head: RequestHead, buf: Uint8Array, at: number): nu
   } else if (head.wantsTrailers) {
     at = writeLatin1("connection: te\r\nte: trailers\r\n", buf, at);
   }
-  return crlf(buf, at);
+  return at;
 }
 
 function hasAuthority(head: RequestHead): boolean {
@@ -116,7 +133,9 @@ export function writeResponse(
   at: number,
 ): number {
   const { buf: src, base } = head;
-  at = writeLatin1(framing.minor === 0 ? "HTTP/1.0 " : "HTTP/1.1 ", buf, at);
+  at = framing.minor === 0
+    ? writeLatin1("HTTP/1.0 ", buf, at)
+    : copy(HTTP_11, 0, HTTP_11.length, buf, at);
   buf[at++] = 48 + Math.floor(head.status / 100);
   buf[at++] = 48 + Math.floor(head.status / 10) % 10;
   buf[at++] = 48 + head.status % 10;
@@ -126,6 +145,19 @@ export function writeResponse(
   at = crlf(buf, at);
   // The answer to CONNECT has no length, whatever it says (RFC 9110 §9.3.6).
   at = writeFields(head, framing.chunked || head.tunnel, buf, at);
+  const { chunked, close, minor } = framing;
+  if (chunked || close || minor === 0 || head.tunnel) {
+    at = writeResponseHop(head, framing, buf, at);
+  }
+  return crlf(buf, at);
+}
+
+function writeResponseHop(
+  head: ResponseHead,
+  framing: ResponseFraming,
+  buf: Uint8Array,
+  at: number,
+): number {
   if (framing.chunked) at = writeLatin1("transfer-encoding: chunked\r\n", buf, at);
   if (head.tunnel && head.status === 101) {
     at = writeLatin1("connection: upgrade\r\nupgrade: ", buf, at);
@@ -133,7 +165,7 @@ export function writeResponse(
     at = crlf(buf, at);
   } else if (framing.close) at = writeLatin1("connection: close\r\n", buf, at);
   else if (framing.minor === 0) at = writeLatin1("connection: keep-alive\r\n", buf, at);
-  return crlf(buf, at);
+  return at;
 }
 
 /** Writes fields alone, with the empty line; framing and hop fields are left out. */

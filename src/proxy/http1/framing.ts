@@ -1,132 +1,18 @@
 // What the fields of a head mean for its connection and body (RFC 9112 §6, RFC 9110 §7.6.1): gathered
-// while `parse.ts` reads them, decided when the head is whole. Ambiguous messages are refused here.
+// in `known-fields.ts` while they are read, decided when the head is whole. Ambiguous messages are refused here.
 
 import {
-  FIELD_CONTENT_LENGTH,
   FIELD_HOP,
-  FIELD_HOST,
-  FIELD_MESH,
-  FIELD_PLAIN,
   type Head,
   headerName,
   type RequestHead,
   type ResponseHead,
 } from "../../core/head.ts";
-import { CHUNKED, MALFORMED, UNKNOWN_CODING, UNTIL_CLOSE } from "./codes.ts";
+import { CHUNKED, MALFORMED, UNTIL_CLOSE } from "./codes.ts";
+import { is, seen } from "./known-fields.ts";
 
 const CONNECTION = headerName("connection");
 const UPGRADE = headerName("upgrade");
-
-/** What the fields say of framing, gathered while they are read. */
-const seen = {
-  contentLength: -1,
-  hosts: 0,
-  hostFrom: 0,
-  hostTo: 0,
-  connection: false,
-  transferEncoding: 0,
-  upgrade: false,
-  expectContinue: false,
-  expectOther: false,
-  trailers: false,
-};
-
-/** Forgets the last head's fields. */
-export function beginFields(): void {
-  seen.contentLength = -1;
-  seen.hosts = 0;
-  seen.connection =
-    seen.upgrade =
-    seen.expectContinue =
-    seen.expectOther =
-    seen.trailers =
-      false;
-  seen.transferEncoding = 0;
-}
-
-/** What a field means for framing and forwarding; negative: the message is refused. */
-export function classify(
-  buf: Uint8Array,
-  from: number,
-  to: number,
-  valueFrom: number,
-  valueTo: number,
-  base: number,
-): number {
-  switch (to - from) {
-    case 2:
-      if (!is(buf, from, "te")) return FIELD_PLAIN;
-      if (valueTo - valueFrom === 8 && is(buf, valueFrom, "trailers")) seen.trailers = true;
-      return FIELD_HOP;
-    case 4:
-      if (!is(buf, from, "host")) return FIELD_PLAIN;
-      seen.hosts++;
-      seen.hostFrom = valueFrom - base;
-      seen.hostTo = valueTo - base;
-      return FIELD_HOST;
-    case 6:
-      if (!is(buf, from, "expect")) break;
-      if (valueTo - valueFrom === 12 && is(buf, valueFrom, "100-continue")) {
-        seen.expectContinue = true;
-      } else seen.expectOther = true;
-      return FIELD_HOP;
-    case 7:
-      if (is(buf, from, "upgrade")) {
-        seen.upgrade = true;
-        return FIELD_HOP;
-      }
-      if (!is(buf, from, "trailer")) break;
-      return FIELD_HOP;
-    case 10:
-      if (is(buf, from, "connection")) {
-        seen.connection = true;
-        return FIELD_HOP;
-      }
-      if (!is(buf, from, "keep-alive")) break;
-      return FIELD_HOP;
-    case 14: {
-      if (!is(buf, from, "content-length")) break;
-      // A second one, even of the same value, is a sign of an attack (RFC 9112 §6.3).
-      if (seen.contentLength >= 0 || valueFrom === valueTo || valueTo - valueFrom > 15) {
-        return MALFORMED;
-      }
-      let n = 0;
-      for (let i = valueFrom; i < valueTo; i++) {
-        const digit = (buf[i] as number) - 48;
-        if (digit < 0 || digit > 9) return MALFORMED;
-        n = n * 10 + digit;
-      }
-      seen.contentLength = n;
-      return FIELD_CONTENT_LENGTH;
-    }
-    case 16:
-      if (!is(buf, from, "proxy-connection")) break;
-      return FIELD_HOP;
-    case 17:
-      if (!is(buf, from, "transfer-encoding")) break;
-      if (valueTo - valueFrom !== 7 || !is(buf, valueFrom, "chunked")) return UNKNOWN_CODING;
-      if (++seen.transferEncoding > 1) return MALFORMED;
-      return FIELD_HOP;
-    case 19:
-      if (!is(buf, from, "proxy-authorization")) break;
-      return FIELD_HOP;
-  }
-  // l5d-…
-  return to - from > 4 && ((buf[from] as number) | 0x20) === 108 && buf[from + 1] === 53 &&
-      ((buf[from + 2] as number) | 0x20) === 100 && buf[from + 3] === 45
-    ? FIELD_MESH
-    : FIELD_PLAIN;
-}
-
-/** Compares with a lower-case word, ignoring the case of letters. */
-function is(buf: Uint8Array, at: number, word: string): boolean {
-  for (let i = 0; i < word.length; i++) {
-    let c = buf[at + i] as number;
-    if (c >= 0x41 && c <= 0x5a) c |= 0x20;
-    if (c !== word.charCodeAt(i)) return false;
-  }
-  return true;
-}
 
 /** Target form, authority and framing of a request. Null when all is well. */
 export function finishRequest(head: RequestHead): number | null {
@@ -248,16 +134,22 @@ function finishConnection(head: Head): void {
         close = true;
         continue;
       }
-      for (const token of head.valueAt(i).toLowerCase().split(",")) {
-        const word = token.trim();
-        if (word === "close") close = true;
-        else if (word === "keep-alive") close = head.minor === 0 ? false : close;
-        else if (word === "upgrade") upgradeAsked = true;
-        else if (word !== "" && /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(word)) markHop(head, word);
-      }
+      close = readTokens(head, i, close);
     }
   }
   head.close = close;
+}
+
+/** A list of tokens in Connection; returns whether the connection is to be closed. */
+function readTokens(head: Head, i: number, close: boolean): boolean {
+  for (const token of head.valueAt(i).toLowerCase().split(",")) {
+    const word = token.trim();
+    if (word === "close") close = true;
+    else if (word === "keep-alive") close = head.minor === 0 ? false : close;
+    else if (word === "upgrade") upgradeAsked = true;
+    else if (word !== "" && /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(word)) markHop(head, word);
+  }
+  return close;
 }
 
 function markHop(head: Head, word: string): void {

@@ -3,7 +3,8 @@
 
 import { type Head, MAX_FIELDS, type RequestHead, type ResponseHead } from "../../core/head.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE, WRONG_VERSION } from "./codes.ts";
-import { beginFields, classify, finishRequest, finishResponse } from "./framing.ts";
+import { finishRequest, finishResponse } from "./framing.ts";
+import { beginFields, classify } from "./known-fields.ts";
 
 const CR = 13;
 const LF = 10;
