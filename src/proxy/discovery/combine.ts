@@ -32,6 +32,8 @@ export interface TargetPlan {
   readonly opaque: boolean;
   /** As in the snapshot. */
   readonly tls: boolean;
+  /** As in the snapshot. */
+  readonly httpOnly: boolean;
   /** The endpoints speak HTTP/2 only. */
   readonly http2Only: boolean;
   readonly routes: readonly RoutePlan[];
@@ -72,6 +74,7 @@ export function combine(
     authority: authorityOf(target, profile, policy),
     opaque,
     tls: tls && winning === null,
+    httpOnly: !opaque && winning === null && policy?.protocol === "http",
     http2Only: policy?.http2Only === true,
     routes: routes.map((route) => ({ route, filters: route.filters })),
     budget: profile?.budget ?? DEFAULT_RETRY_BUDGET,

@@ -36,6 +36,8 @@ export interface OutboundSnapshot {
   readonly opaque: boolean;
   /** Opaque, and TLS: a connection begins with a ClientHello, whose name chooses the route. */
   readonly tls?: boolean;
+  /** Its port is declared to speak HTTP: what is none is refused. */
+  readonly httpOnly?: boolean;
   /** The endpoints speak HTTP/2, also to what a client says in HTTP/1. */
   readonly http2Only?: boolean;
   /** Of bytes that are no requests, where those have routes of their own; null or absent: the last of

@@ -189,6 +189,7 @@ export class OutboundTarget {
       exists: endpoints?.exists ?? true,
       opaque: plan.opaque,
       tls: plan.tls,
+      httpOnly: plan.httpOnly,
       http2Only: plan.http2Only,
       routes,
       budget: plan.budget,

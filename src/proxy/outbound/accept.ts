@@ -19,6 +19,7 @@ import { Detect, type EarlyForward, type Served } from "../tcp/detect-core.ts";
 import { countProtocol } from "../tcp/detect-metrics.ts";
 import { TargetConnections } from "./target-connections.ts";
 import { Refuse } from "../tcp/detect-refuse.ts";
+import { refusalOf } from "./byte-route.ts";
 import { AwaitPolicy } from "./await-policy.ts";
 import { ingress } from "./ingress.ts";
 import { OpaqueServer } from "./opaque-server.ts";
@@ -83,6 +84,7 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
     const http = o.ingress === true ? ingress(o.targets, o.metrics, plain) : plain;
     let stack: TargetStack | null = null;
     const known = () => stack?.target.snapshot ?? null;
+    const onlyHttp = () => key === null || httpOnly || known()?.httpOnly === true;
     const opaque = (serverName?: string | null) =>
       new OpaqueServer(
         o.driver,
@@ -97,12 +99,18 @@ export function outboundAccept(o: OutboundAcceptOptions): (ch: Chan, peer: Peer)
         earlyMs: EARLY_MS,
         silentMs: 0,
         // Bytes that name no target can go nowhere.
-        early: (): EarlyForward | null => key === null || httpOnly ? null : opaque(),
+        early: (): EarlyForward | null => onlyHttp() ? null : opaque(),
         serve(found, early) {
           if (early !== null) return early;
           if (found === "http1") return new Http1Server(o.driver, conn, options);
           if (found === "http2") return new Http2Server(o.driver, conn, options).session;
-          return key === null || httpOnly ? new Refuse(o.driver, "flush") : opaque();
+          if (!onlyHttp()) return opaque();
+          const snapshot = known();
+          if (snapshot === null) return new Refuse(o.driver, "flush");
+          // Where no request may go either, that is why.
+          if (refusalOf(snapshot, undefined) !== null) return opaque();
+          failed("not HTTP", conn.target);
+          return new Refuse(o.driver);
         },
         detected: (result, ms) => connections.detections(known()).detected(result, ms),
       });

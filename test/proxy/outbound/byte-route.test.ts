@@ -240,6 +240,21 @@ test("where every request fails, bytes are no way around", async () => {
   assert.is(f.driver.connects.length, 0);
 });
 
+test("on a port that is declared to speak HTTP nothing else is spoken", async () => {
+  const f = redirected({ ...opaque([A]), opaque: false, httpOnly: true });
+  f.driver.feed(f.connect(), "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+  assert.is(f.driver.connects.length, 1);
+  const client = f.connect();
+  f.driver.feed(client, clientHello("db.example.com"));
+  await turn();
+  assert.is(client.closed, "reset");
+  // Nobody waits for what a server says first.
+  f.connect();
+  f.driver.advance(100);
+  assert.is(f.driver.connects.length, 1);
+  assert.match(f.shown("outbound_tcp_errors_total").join(), /error="not HTTP"[^}]*\} 1/);
+});
+
 test("the longest suffix and the exact name win, in whatever order", () => {
   const routes = ([["example.com"], ["b.example.com"], []] as const).map(([name], i) => ({
     i,
