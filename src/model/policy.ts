@@ -1,7 +1,6 @@
 // What an inbound port allows: the value behind `WatchPort`, and the one function that decides.
 
 import type { FilterRef } from "../core/filter.ts";
-import { isIpv4 } from "../core/addr.ts";
 import type { AttachedServerRoutes } from "./attached-route.ts";
 import type { Origin } from "./profile.ts";
 import type { RateLimit } from "./route-action.ts";
@@ -89,26 +88,56 @@ function inNetwork(ip: string, network: Network): boolean {
 
 /** Whether `ip` is in `cidr` (`10.0.0.0/8`, `fd00::/8`, or a bare address). Another family: false. */
 export function inCidr(ip: string, cidr: string): boolean {
+  const isV6 = ip.includes(":");
+  if (isV6 !== cidr.includes(":")) return false;
   const slash = cidr.indexOf("/");
   const net = slash < 0 ? cidr : cidr.slice(0, slash);
-  const a = ipBits(ip);
-  const b = ipBits(net);
-  if (a === null || b === null || a.width !== b.width) return false;
-  const length = slash < 0 ? a.width : Number(cidr.slice(slash + 1));
-  if (!Number.isInteger(length) || length < 0 || length > a.width) return false;
-  const shift = BigInt(a.width - length);
-  return a.bits >> shift === b.bits >> shift;
+  const width = isV6 ? 128 : 32;
+  const length = slash < 0 ? width : prefixLength(cidr, slash + 1);
+  if (length < 0 || length > width) return false;
+  if (isV6) {
+    const [a, b] = [ipv6Bits(ip), ipv6Bits(net)];
+    if (a === null || b === null) return false;
+    const shift = BigInt(width - length);
+    return a >> shift === b >> shift;
+  }
+  const [a, b] = [ipv4Number(ip), ipv4Number(net)];
+  const block = 2 ** (width - length);
+  return a >= 0 && b >= 0 && Math.floor(a / block) === Math.floor(b / block);
 }
 
-function ipBits(ip: string): { bits: bigint; width: number } | null {
-  if (isIpv4(ip)) {
-    return { bits: ip.split(".").reduce((n, part) => (n << 8n) | BigInt(part), 0n), width: 32 };
+/** What stands from `from` on, or -1: it is no number, and an empty one is no number. */
+function prefixLength(cidr: string, from: number): number {
+  const text = cidr.slice(from);
+  return /^\d{1,3}$/.test(text) ? Number(text) : -1;
+}
+
+/** A dotted address as a number, or -1: it is none. By characters, since rules are tried one by one. */
+function ipv4Number(text: string): number {
+  let value = 0;
+  let part = 0;
+  let digits = 0;
+  let dots = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === 0x2e) {
+      if (digits === 0 || ++dots > 3) return -1;
+      value = value * 256 + part;
+      part = digits = 0;
+    } else if (c >= 0x30 && c <= 0x39) {
+      part = part * 10 + c - 0x30;
+      if (++digits > 3 || part > 255) return -1;
+    } else return -1;
   }
-  if (!ip.includes(":") || !URL.canParse(`http://[${ip}]/`)) return null;
+  return dots === 3 && digits > 0 ? value * 256 + part : -1;
+}
+
+function ipv6Bits(ip: string): bigint | null {
+  if (!/^[\da-f:.]{2,45}$/i.test(ip) || !URL.canParse(`http://[${ip}]/`)) return null;
   const [head = "", tail] = new URL(`http://[${ip}]/`).hostname.slice(1, -1).split("::");
   const left = head === "" ? [] : head.split(":");
   const right = tail === undefined || tail === "" ? [] : tail.split(":");
   const zeros = new Array(8 - left.length - right.length).fill("0");
   const groups = [...left, ...(tail === undefined ? [] : zeros), ...right];
-  return { bits: groups.reduce((n, g) => (n << 16n) | BigInt(`0x${g}`), 0n), width: 128 };
+  return groups.reduce((n, g) => (n << 16n) | BigInt(`0x${g}`), 0n);
 }
