@@ -113,7 +113,13 @@ function routeFromWire(route: OpaqueRoute | TlsRoute, policy: Origin, at: string
   if (rule === undefined || more.length > 0) {
     throw new WireError(`${at}.rules`, `has ${route.rules.length} entries, not one`);
   }
-  const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
+  const { builtIn, each, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.rules[0].backends`);
+  if (each !== null) {
+    throw new WireError(
+      `${at}.rules[0].backends`,
+      "has filters of one of several backends: not supported for bytes",
+    );
+  }
   // Each filter that there is closes it, also one of a backend.
   const [closing] = [...rule.filters, ...builtIn];
   const refuses = closing === undefined

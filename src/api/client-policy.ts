@@ -196,6 +196,8 @@ function policyOrigin(wire: OutboundPolicy): Origin {
 
 type LeadingRule = FlatRule & {
   readonly leads: Leads;
+  /** Filters of each of its backends; null: none of several has any. */
+  readonly each: ReturnType<typeof leadsFromWire>["each"];
   readonly limits: RouteLimits | null;
   readonly isGrpc?: boolean;
   readonly takesRequestHeaders: boolean;
@@ -210,15 +212,24 @@ function httpPolicy(
   // Where nothing leads anywhere, but filters answer, requests must still come as far as those.
   const answers = one !== null && one.forward === null && one.destination === "" &&
     rules.some((r) => r.builtIn.length > 0);
-  const only = answers ? null : one;
+  const only = answers || rules.some((r) => r.each !== null) ? null : one;
+  const more = ({ limits, isGrpc, takesRequestHeaders }: LeadingRule, leads: Leads) => ({
+    ...(takesRequestHeaders ? { takesRequestHeaders } : {}),
+    ...(limits === null ? {} : { limits }),
+    ...(isGrpc === true ? { isGrpc } : {}),
+    ...(only === null ? { split: splitOf(leads) } : {}),
+  });
   const routes = routesOf(
     rules,
-    ({ leads, limits, isGrpc, takesRequestHeaders }) => ({
-      ...(takesRequestHeaders ? { takesRequestHeaders } : {}),
-      ...(limits === null ? {} : { limits }),
-      ...(isGrpc === true ? { isGrpc } : {}),
-      ...(only === null ? { split: splitOf(leads) } : {}),
-    }),
+    (rule) => more(rule, rule.leads),
+    (rule) =>
+      (rule.each ?? []).map((builtIn, i) => {
+        const { pick, to } = rule.leads;
+        return {
+          builtIn: builtIn as readonly BuiltInFilter[],
+          more: more(rule, { pick, to: to.slice(i, i + 1) }),
+        };
+      }),
   );
   // With splits, the first one's parameters are those of every balancer.
   const target = only ??
@@ -243,11 +254,12 @@ function grpcRules(routes: readonly GrpcRoute[], field: string): LeadingRule[] {
 
 /** What rules of both types have in the client's proxy; a backend's filters come after the rule's. */
 function leadingRule(rule: HttpRoute_Rule | GrpcRoute_Rule, at: string) {
-  const { builtIn, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.backends`);
+  const { builtIn, each, ...leads } = leadsFromWire(rule.backends?.kind, `${at}.backends`);
   return {
     limits: limitsFromWire(rule.timeouts, rule.requestTimeout, `${at}.timeouts`),
     takesRequestHeaders: rule.allowL5dRequestHeaders,
     builtIn: [...rule.filters, ...builtIn as readonly BuiltInFilter[]],
     leads,
+    each,
   };
 }

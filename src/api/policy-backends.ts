@@ -100,13 +100,19 @@ const MAX_BACKENDS = 64;
 /** Of what a failure says. */
 const MAX_TEXT = 256;
 
-/** `builtIn` are the filters of the only backend. */
+/**
+ * `builtIn` are the filters of the only backend, `each` those of each of several in the order of `to`;
+ * null: none of them has any.
+ */
 export function leadsFromWire(
   wire: Distribution | undefined,
   field: string,
-): Leads & { readonly builtIn: readonly AnyFilter[] } {
+): Leads & {
+  readonly builtIn: readonly AnyFilter[];
+  readonly each: readonly (readonly AnyFilter[])[] | null;
+} {
   if (wire?.case === undefined) throw new WireError(field, "is missing");
-  if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [] };
+  if (wire.case === "empty") return { ...TO_NOWHERE, builtIn: [], each: null };
   const pick = wire.case === "firstAvailable" ? "first" : "random";
   const listed = wire.case === "firstAvailable"
     ? wire.value.backends.map((backend) => ({ backend, weight: 1 }))
@@ -117,7 +123,7 @@ export function leadsFromWire(
   }
   const backends = listed.filter((b) => b.weight > 0);
   // Nobody takes a share of it: its requests fail, and those of other rules do not.
-  if (backends.length === 0) return { ...TO_NOWHERE, builtIn: [] };
+  if (backends.length === 0) return { ...TO_NOWHERE, builtIn: [], each: null };
   const to = backends.map(({ backend, weight }, i): Lead => {
     const fails = failureOf(backend);
     return {
@@ -127,18 +133,14 @@ export function leadsFromWire(
     };
   });
   const [only, ...more] = backends;
-  if (more.length === 0) return { pick, to, builtIn: only?.backend?.filters ?? [] };
-  // What is done to the requests of one of several backends cannot be said by a route's filters, but
-  // that one without a kind fails its share.
-  if (
-    backends.some(({ backend: b }) => b?.backend?.kind.case !== undefined && b.filters.length > 0)
-  ) {
-    throw new WireError(
-      `${field}.backends`,
-      "has filters of one of several backends: not supported",
-    );
+  if (more.length === 0) {
+    return { pick, to, builtIn: only?.backend?.filters ?? [], each: null };
   }
-  return { pick, to, builtIn: [] };
+  // One without a kind fails its share, which is all that its filters say.
+  const each = backends.map(({ backend: b }) =>
+    b?.backend?.kind.case === undefined ? [] : b.filters
+  );
+  return { pick, to, builtIn: [], each: each.some((filters) => filters.length > 0) ? each : null };
 }
 
 /** The text that a backend without a kind answers with. */

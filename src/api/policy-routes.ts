@@ -71,15 +71,26 @@ export function rulesFromWire<Match, Rule extends WireRule<Match>, More>(
   );
 }
 
+/** What is done to the requests of one of a rule's backends, and what its route has beside that. */
+interface Variant<More> {
+  readonly builtIn: readonly BuiltInFilter[];
+  readonly more: More;
+}
+
+/** A variant is taken by way of its route. */
+const NEVER: RequestMatch = { kind: "any", of: [] };
+
 /**
  * All rules of a policy as routes in order of precedence; ties keep the order of the message. `more` is
- * what a rule's routes have beside that.
+ * what a rule's routes have beside that; `variants` of a rule come before each of its routes.
  */
 export function routesOf<Rule extends FlatRule, More extends object>(
   rules: readonly Rule[],
   more: (rule: Rule) => More,
+  variants: (rule: Rule) => readonly Variant<More>[] = () => [],
 ): readonly (Route & More)[] {
-  const ranked: { rank: number[]; route: Route & More }[] = [];
+  const ranked: { rank: number[]; routes: (Route & More)[] }[] = [];
+  let count = 0;
   for (const rule of rules) {
     const origin = originFromWire(rule.metadata, `${rule.field}.metadata`);
     const { name } = origin;
@@ -95,12 +106,15 @@ export function routesOf<Rule extends FlatRule, More extends object>(
       : rule.matches;
     for (const host of hosts) {
       for (const { match, rank } of matches) {
-        const actions = actionsFromWire(rule.builtIn, match, `${rule.at}.filters`);
-        ranked.push({
-          rank: [...(host?.rank ?? [1, 0]), ...rank],
-          route: {
+        const route = (
+          builtIn: readonly BuiltInFilter[],
+          own: RequestMatch,
+          beside: More & { readonly variants?: number },
+        ): Route & More => {
+          const actions = actionsFromWire(builtIn, match, `${rule.at}.filters`);
+          return {
             name,
-            match: host === null ? match : both(host.match, match),
+            match: own,
             responseClasses: [],
             labels: {},
             retry: rule.retry,
@@ -109,16 +123,29 @@ export function routesOf<Rule extends FlatRule, More extends object>(
             filters: rule.filters,
             ...(origin.kind === "default" ? {} : { origin }),
             ...(host === null || host.wildcard === "" ? {} : { wildcard: host.wildcard }),
-            ...more(rule),
-          },
+            ...beside,
+          };
+        };
+        const of = variants(rule);
+        const own = host === null ? match : both(host.match, match);
+        count += 1 + of.length;
+        ranked.push({
+          rank: [...(host?.rank ?? [1, 0]), ...rank],
+          routes: [
+            ...of.map((v) => route([...rule.builtIn, ...v.builtIn], NEVER, v.more)),
+            route(rule.builtIn, own, {
+              ...more(rule),
+              ...(of.length === 0 ? {} : { variants: of.length }),
+            }),
+          ],
         });
       }
     }
-    if (ranked.length > MAX_ROUTES) {
+    if (count > MAX_ROUTES) {
       throw new WireError("routes", `has more than ${MAX_ROUTES} matches`);
     }
   }
-  return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map((r) => r.route);
+  return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).flatMap((r) => r.routes);
 }
 
 /** `*.example.com` for all names in `example.com`; empty: it is one name. */

@@ -61,6 +61,9 @@ export interface Route {
   readonly actions?: readonly RouteAction[];
   /** Where its requests go when that is not the target's one destination. */
   readonly split?: RouteSplit;
+  /** How many routes before it in its list are its variants: one for each backend of its split, with what
+   * is done to the requests of that backend only. They match nothing themselves. Absent: it has none. */
+  readonly variants?: number;
   /** Of TLS that passes through: for clients that ask for such a name; absent: not of TLS. */
   readonly snis?: readonly SniMatch[];
   /** Of bytes: why connections that take it are refused; absent: they are not. */

@@ -57,10 +57,11 @@ test.before(async () => {
     },
     pods: [WEB, OWN, CANARY],
   });
-  await mesh.serve(OWN.ip, 8080, () => ({ body: "app" }));
+  const tagged = (name: string, tag = "") => ({ body: `${name}${tag === "" ? "" : ` ${tag}`}` });
+  await mesh.serve(OWN.ip, 8080, ({ headers }) => tagged("app", headers["x-tag"]));
   await mesh.serve(CANARY.ip, 8080, ({ headers }) => {
     const id = headers["x-fail-once"];
-    if (id === undefined || failed.has(id)) return { body: "canary" };
+    if (id === undefined || failed.has(id)) return tagged("canary", headers["x-tag"]);
     failed.add(id);
     return { status: 503, body: "not now" };
   });
@@ -144,6 +145,21 @@ test("routes change while requests run: by weight, with retries, back to none, a
   }
   assert.equal(load.failures, [], `${load.done} requests`);
   assert.ok(load.done > 50, `${load.done} requests`);
+});
+
+test("filters of one of several backends are for what it gets", async () => {
+  const filters = [{
+    type: "RequestHeaderModifier",
+    requestHeaderModifier: { set: [{ name: "x-tag", value: "new" }] },
+  }];
+  await mesh.write(
+    "routes.yaml",
+    yaml(route("tags", [{ backendRefs: [to("app"), { ...to("canary"), filters }] }])),
+  );
+  await eventually("both get requests", async () => {
+    assert.equal(Object.keys(await answers(40)).sort(), ["app", "canary new"]);
+  });
+  await mesh.remove("routes.yaml");
 });
 
 test("a backend that is not there fails its rule with 500, and a bad edit leaves what was", async () => {

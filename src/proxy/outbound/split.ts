@@ -80,6 +80,23 @@ export function pickBackend(
   return last;
 }
 
+/**
+ * The route of the backend that a request goes to, where backends have filters of their own: chosen here,
+ * before those, and kept by its later attempts. Another route is its own.
+ */
+export function variantOf<
+  T extends { readonly split: SplitState | null; readonly variants: readonly T[] },
+>(
+  route: T,
+  now: number,
+  random: () => number,
+): T {
+  const { split, variants } = route;
+  if (split === null || variants.length === 0) return route;
+  const backend = pickBackend(split, now, random);
+  return backend === null ? route : variants[split.backends.indexOf(backend)] ?? route;
+}
+
 function isAvailable(backend: BackendState, now: number): boolean {
   const { authority, weight, endpoints, queue } = backend;
   if (weight === 0 || (queue !== null && queue.isShut)) return false;

@@ -17,6 +17,7 @@ import { attempts } from "./attempts.ts";
 import { awaitReady } from "./await-ready.ts";
 import { balance } from "./balance.ts";
 import type { TapHub } from "../tap/hub.ts";
+import { variantOf } from "./split.ts";
 import type { RouteState, Target } from "./target.ts";
 import { tunnel } from "./tunnel.ts";
 
@@ -56,7 +57,7 @@ export function outboundStack(target: Target, o: OutboundOptions): HttpService {
         inner,
       ),
     // Chooses the route; from here on its filters, time-out and classes are known.
-    (inner) => route(target, inner),
+    (inner) => route(target, o.random, inner),
     // Request filters: once, before any attempt.
     (inner) => requestFilters(o.callouts ?? null, inner),
     // Time-out, retries, response filters.
@@ -121,10 +122,11 @@ function tunnels(tunnel: HttpService, inner: HttpService): HttpService {
   };
 }
 
-function route(target: Target, inner: HttpService): HttpService {
+function route(target: Target, random: () => number, inner: HttpService): HttpService {
+  const { driver } = target.reach;
   return (x, reply) => {
-    const matched = matchRoute(target.routes, x.request);
-    if (matched === null) {
+    const found = matchRoute(target.routes, x.request);
+    if (found === null) {
       const { method, path } = x.request;
       reply.fail(
         new MeshError(
@@ -134,6 +136,7 @@ function route(target: Target, inner: HttpService): HttpService {
       );
       return NOTHING_MORE;
     }
+    const matched = found.variants.length === 0 ? found : variantOf(found, driver.now, random);
     x.route = matched;
     x.chain = matched.chain;
     x.routeName = matched.route.name;

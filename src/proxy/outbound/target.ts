@@ -35,6 +35,8 @@ export interface RouteState {
   readonly balancer: BalancerSeries;
   /** Null: to any endpoint of the target. */
   readonly split: SplitState | null;
+  /** One for each backend of the split, where those have filters of their own; else none. */
+  readonly variants: readonly RouteState[];
 }
 
 /** Whoever waits for the target to become usable. */
@@ -245,24 +247,29 @@ export class Target implements EndpointOwner {
       // Until the backends of a new split are known, the endpoints are those of before.
       const isKnown = leadNowhere(snapshot.routes) ||
         this.endpoints.some((e) => named.has(e.endpoint.backend ?? ""));
-      this.routes = snapshot.routes.map(({ route, chain }) => ({
-        route,
-        chain,
-        series: this.#series.route(snapshot, route),
-        policy: this.#series.policy(snapshot, route),
-        backend: this.#series.backend(snapshot, route, null),
-        balancer: this.#series.balancer(snapshot, "http", null, this.reach.driver.now),
-        split: route.split === undefined || !isKnown ? null : splitState(
-          route.split,
-          this.endpoints,
-          (of) => ({
-            ring: rings.get(of.authority) ?? null,
-            queue: this.queueOf(of.authority),
-            series: this.#series.backend(snapshot, route, of),
-            balancer: this.#series.balancer(snapshot, "http", of, this.reach.driver.now),
-          }),
-        ),
-      }));
+      const states: RouteState[] = [];
+      for (const { route, chain } of snapshot.routes) {
+        states.push({
+          route,
+          chain,
+          variants: states.slice(states.length - (route.variants ?? 0)),
+          series: this.#series.route(snapshot, route),
+          policy: this.#series.policy(snapshot, route),
+          backend: this.#series.backend(snapshot, route, null),
+          balancer: this.#series.balancer(snapshot, "http", null, this.reach.driver.now),
+          split: route.split === undefined || !isKnown ? null : splitState(
+            route.split,
+            this.endpoints,
+            (of) => ({
+              ring: rings.get(of.authority) ?? null,
+              queue: this.queueOf(of.authority),
+              series: this.#series.backend(snapshot, route, of),
+              balancer: this.#series.balancer(snapshot, "http", of, this.reach.driver.now),
+            }),
+          ),
+        });
+      }
+      this.routes = states;
     }
     if (this.endpoints.length > 0) this.failfast = false;
     for (const one of [...this.waiting]) one.retry();

@@ -3,6 +3,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { clientPolicyFromWire } from "../../../src/api/client-policy.ts";
+import { matches } from "../../../src/model/route.ts";
 import { apply, meshOf } from "../support/mesh-fixture.ts";
 import { BASE, clientOf, id, json, route, service, WEB, type Wire } from "../support/routes.ts";
 
@@ -240,6 +241,47 @@ spec: { trafficPolicy: Allow, networks: [{ cidr: 192.0.2.0/24 }] }
     "unsupported backend type x.example Bucket",
     "EgressNetwork backends attach to EgressNetwork parents only",
   ]);
+});
+
+test("our proxies read filters of one of several backends as routes of their own", async () => {
+  const mesh = meshOf([
+    BASE,
+    route(
+      "r",
+      `rules: [{
+        filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: '1' }] } }],
+        backendRefs: [
+          { name: v1, port: 80, weight: 9 },
+          { name: v2, port: 80, filters: [{ type: ResponseHeaderModifier, responseHeaderModifier: { remove: [b] } }] },
+          { name: gone, port: 80 },
+        ],
+      }]`,
+    ),
+  ].join("---"));
+  const { routes } = clientPolicyFromWire(await clientOf(mesh).get());
+  assert.equal(routes.map((r) => r.variants ?? 0), [0, 0, 0, 3]);
+  assert.equal(routes.map((r) => r.actions?.map((a) => a.kind)), [
+    ["request-headers"],
+    ["request-headers", "response-headers"],
+    ["request-headers"],
+    ["request-headers"],
+  ]);
+  assert.equal(
+    routes.map((r) => r.split?.backends.map((b) => b.fails ?? b.authority.slice(0, 2))),
+    [
+      ["v1"],
+      ["v2"],
+      ["Service not found gone"],
+      ["v1", "v2", "Service not found gone"],
+    ],
+  );
+  assert.equal(
+    routes.map((r) => matches(r.match, { method: "GET", path: "/", header: () => null })),
+    [
+      ...[false, false, false],
+      true,
+    ],
+  );
 });
 
 test("our proxies answer 500 where a rule's only backend is none, and fail a rule of weights 0", async () => {

@@ -2,7 +2,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { NO_FILTERS } from "../../../src/core/filter.ts";
 import type { RouteSplit } from "../../../src/model/route.ts";
+import { variantOf } from "../../../src/proxy/outbound/split.ts";
 import { exposition } from "../../../src/proxy/exposition.ts";
+import { seeded } from "../../support/random.ts";
 import {
   A,
   B,
@@ -104,6 +106,30 @@ test("one that the control plane says does not exist fails its share with 500", 
   let failed = 0;
   for (let i = 0; i < 400; i++) if (f.ask() === "500") failed++;
   assert.ok(failed > 130 && failed < 270, `${failed} of 400`);
+});
+
+test("where backends have filters of their own, the route of the backend is taken, by weight", () => {
+  const never = { kind: "any" as const, of: [] };
+  const of = (authority: string) =>
+    route({ match: never, split: { pick: "random", backends: [{ authority, weight: 3 }] } });
+  const main = route({ split: both("random", 3, 1), variants: 2 });
+  const f = outboundFixture(snapshot(
+    set(inBlue, inGreen),
+    [of(BLUE), of(GREEN), main].map((route) => ({ route, chain: NO_FILTERS })),
+  ));
+  f.driver.feed(f.client(), GET);
+  const [target] = [...f.targets.all()];
+  const [blue, green, whole] = target?.routes ?? [];
+  assert.equal(whole?.variants, [blue, green]);
+  let first = 0;
+  const random = seeded(7);
+  for (let i = 0; i < 400; i++) {
+    const taken = variantOf(whole!, 0, random);
+    assert.ok(taken === blue || taken === green);
+    if (taken === blue) first++;
+  }
+  assert.ok(first > 250 && first < 350, `${first} of 400`);
+  assert.is(variantOf(blue!, 0, random), blue, "a route without variants is its own");
 });
 
 test("without any other backend nothing is waited for", () => {
