@@ -191,35 +191,30 @@ test("a client is let in with the mesh's certificate, and refused with another's
   await bounces("not meshed", () => send(null));
 });
 
-test("a server that is not who it should be gets nothing, and the caller 502", async () => {
+test("a server that is not who it should be gets nothing, and the caller is told", async () => {
   const url = `${URL_OF("vote")}/ballot`;
   const anchors = mesh.control.trustAnchors;
-  const answers = async (material: Material) => {
+  /** What callers are told while a server with that certificate is there, once it was tried. */
+  const answers = async (material: Material, status: number, why: string) => {
     const server = await serveMeshed(VOTE.ip, 4143, material, "counted");
     try {
-      return { ...await mesh.call(WEB, url), received: server.received() };
+      await eventually(`the caller hears: ${why}`, async () => {
+        const answer = await mesh.call(WEB, url);
+        const told = answer.headers["l5d-proxy-error"] ?? answer.body;
+        assert.equal([answer.status, told.includes(why)], [status, true], told);
+      });
+      return server.received();
     } finally {
       await server.close();
     }
   };
-  const other = await answers(await certify(mesh, CATALOGUE));
-  assert.is(other.status, 502);
-  assert.match(
-    other.headers["l5d-proxy-error"] ?? "",
-    `the server is ${identityOf(CATALOGUE)}, not ${identityOf(VOTE)}`,
-  );
-  assert.is(other.received, 0);
-  const forged = await answers(await forge(identityOf(VOTE), anchors));
-  assert.is(forged.status, 502);
-  assert.match(
-    forged.headers["l5d-proxy-error"] ?? "",
-    "the server's certificate does not chain to the trust anchors",
-  );
-  assert.is(forged.received, 0);
+  // Endpoints may change yet, so a request over HTTP/2 waits for one that is who it should be.
+  const other = `the server is ${identityOf(CATALOGUE)}, not ${identityOf(VOTE)}`;
+  assert.is(await answers(await certify(mesh, CATALOGUE), 504, other), 0);
+  const unknown = "the server's certificate does not chain to the trust anchors";
+  assert.is(await answers(await forge(identityOf(VOTE), anchors), 504, unknown), 0);
   // The same server with the right certificate is served: it was the identity.
-  const right = await answers(await certify(mesh, VOTE));
-  assert.is(right.status, 200);
-  assert.is(right.body, "counted");
+  assert.ok(await answers(await certify(mesh, VOTE), 200, "counted") > 0);
 });
 
 test("no connection between proxies was plain text", async () => {

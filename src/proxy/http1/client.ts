@@ -25,7 +25,7 @@ export interface ClientOwner {
   /** The connection is up. */
   connected(ch: Chan): void;
   /** No connection could be made. */
-  unreachable(): void;
+  unreachable(why: ChanError | null): void;
   /** The response head arrived `ms` after the request was sent. */
   answered(ms: number): void;
   /**
@@ -307,7 +307,7 @@ export class Http1Client implements Core, Sink {
     const { name } = this.#owner;
     if (!this.#open) {
       const kind = why?.kind === "reset" || why === null ? "connect" : why.kind;
-      this.#owner.unreachable();
+      this.#owner.unreachable(why);
       this.#broken(
         kind,
         `did not accept the connection: ${why?.message ?? "closed"}`,

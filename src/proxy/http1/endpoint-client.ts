@@ -1,7 +1,7 @@
 // The HTTP/1 connections to one endpoint: idle ones are kept and taken newest first, so that the
 // warm ones stay warm and the others age out.
 
-import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
+import type { Chan, ChanError, ConnectTo, Driver } from "../../core/driver.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import { createTimer, type Timer } from "../../core/timers.ts";
@@ -27,8 +27,8 @@ export interface EndpointClientOptions {
 export interface LoadListener {
   connected(ch: Chan): void;
   disconnected(): void;
-  /** No connection could be made. */
-  unreachable(): void;
+  /** No connection could be made; null: it was closed before it was open. */
+  unreachable(why: ChanError | null): void;
   /** A request was given to a connection. */
   started(): void;
   /** Its response head arrived after `ms`. */
@@ -110,8 +110,8 @@ export class EndpointClient implements ClientOwner {
     this.#load.disconnected();
   }
 
-  unreachable(): void {
-    this.#load.unreachable();
+  unreachable(why: ChanError | null): void {
+    this.#load.unreachable(why);
   }
 
   released(

@@ -172,7 +172,7 @@ export class Http2EndpointClient implements Http2ClientOwner, StreamOwner {
   unreachable(client: Http2Client, why: ChanError | null): void {
     this.#connecting--;
     this.#remove(client);
-    this.#load.unreachable();
+    this.#load.unreachable(why);
     // Others may still take what waits.
     if (this.#clients.length > 0) return;
     this.#tell();

@@ -2,7 +2,7 @@
 // do for endpoints on the outbound side. One for each port; requests on an open connection pass by.
 
 import type { Backoff } from "../../core/clock.ts";
-import type { Driver } from "../../core/driver.ts";
+import type { ChanError, Driver } from "../../core/driver.ts";
 import type { Exchange, HttpService, Reply, Sink } from "../../core/exchange.ts";
 import type { EndpointClients } from "../http/endpoint-clients.ts";
 import { ConnectQueue, type Dialled } from "../outbound/connect-queue.ts";
@@ -73,9 +73,9 @@ export class AwaitApplication implements Dialled {
   }
 
   /** It took none. */
-  unreachable(): void {
+  unreachable(why: ChanError | null): void {
     this.awayUntilMs = this.#driver.now + this.#backoff.next();
-    this.#queue.changed();
+    this.#queue.failed(`Connect to the application failed: ${why?.message ?? "closed"}`);
   }
 
   /** The port is not used any more. */

@@ -130,7 +130,7 @@ export class InboundPort {
         this.awaits?.connected();
       },
       disconnected: () => tcp.closed(),
-      unreachable: () => this.awaits?.unreachable(),
+      unreachable: (why) => this.awaits?.unreachable(why),
       started: () => {},
       answered: () => {},
       ended: () => {},

@@ -112,7 +112,14 @@ export class ConnectQueue {
     this.changed();
   }
 
-  /** An endpoint could not be connected to, or came to the set. */
+  /** An endpoint could not be connected to: what the last one failed by is what requests are told. */
+  failed(why: string): void {
+    if (this.size === 0 && !this.#isShut) return;
+    this.#why = why;
+    this.changed();
+  }
+
+  /** An endpoint came to the set. */
   changed(): void {
     if ((this.size > 0 || this.#isShut) && !this.#isClosed) this.#lookSoon();
   }

@@ -2,7 +2,7 @@
 // Lives as long as it is in the set, across snapshots.
 
 import type { Backoff } from "../../core/clock.ts";
-import type { Chan, ConnectTo, Driver } from "../../core/driver.ts";
+import type { Chan, ChanError, ConnectTo, Driver } from "../../core/driver.ts";
 import { formatSocketAddr } from "../../core/addr.ts";
 import type { Exchange, Reply, Sink } from "../../core/exchange.ts";
 import type { Labels } from "../../core/sheet.ts";
@@ -190,10 +190,12 @@ export class EndpointState implements LoadListener, Dialled {
     return this.client.dial(isHttp2);
   }
 
-  unreachable(): void {
+  unreachable(why: ChanError | null): void {
     this.#waitMs = this.#backoff.next();
     this.awayUntilMs = this.#o.driver.now + this.#waitMs;
-    if (this.#owner !== null) { for (const queue of this.#owner.queues) queue.changed(); }
+    if (this.#owner === null) return;
+    const text = `Connect to ${this.name} failed: ${why?.message ?? "closed"}`;
+    for (const queue of this.#owner.queues) queue.failed(text);
   }
 
   connected(ch: Chan): void {

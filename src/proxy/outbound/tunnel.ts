@@ -134,7 +134,7 @@ class TunnelClient implements Core, Sink {
     this.#over();
     const { name } = this.#endpoint;
     if (!wasOpen) {
-      this.#endpoint.unreachable();
+      this.#endpoint.unreachable(why);
       const kind = why === null || why.kind === "reset" ? "connect" : why.kind;
       reply.fail(new MeshError(kind, `Connect to ${name} failed: ${why?.message ?? "closed"}`));
     } else if (why !== null) {

@@ -262,7 +262,7 @@ test("HTTP/1: a kept connection that is lost sends its request to the other endp
     assert.match(client.take(), /200/);
     const first = up(0).to!.addr.ip;
     const [target] = [...f.targets.all()];
-    if (isAway) target!.endpoints.find((e) => e.endpoint.addr.ip !== first)!.unreachable();
+    if (isAway) target!.endpoints.find((e) => e.endpoint.addr.ip !== first)!.unreachable(null);
     up(0).take();
     f.driver.feed(client, GET);
     // Until the kept connection is taken: the other endpoint's do not stay.
