@@ -78,6 +78,7 @@ function randomRoute(random: () => number) {
       { name: "portless" },
     ),
     weight: odd(pick(0, 1, 9, undefined)),
+    filters: odd(random() < 0.8 ? undefined : some(1, filter)),
   });
   const grpc = random() < 0.3;
   const match = () =>
