@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import { createFileRegistry, type FileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 
+/** Longer than anything takes that is asked of it here. */
+const ANSWER_MS = 60_000;
 const BUILT = fileURLToPath(new URL("../../../.cache/wire-peer/", import.meta.url));
 
 /** Why there is no peer here; null: there is one. */
@@ -94,7 +96,14 @@ export class Peer implements AsyncDisposable {
 
   async #more(): Promise<void> {
     if (this.#isEnded) throw new Error(`the peer ended: ${this.#errors}`);
-    await new Promise<void>((resolve) => (this.#wake = resolve));
+    await new Promise<void>((resolve, reject) => {
+      const late = () => reject(new Error(`the peer says nothing: ${this.#errors}`));
+      const timer = setTimeout(late, ANSWER_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,18 @@
 // A peer that is not ours: Linkerd's API by Linkerd's own types (crate linkerd2-proxy-api), for
 // `npm run test:wire`. Each command is one role; the test starts it, talks over stdin and stdout, and ends
-// it by closing stdin. It decides nothing: what came is printed, what is served is built in `serve.rs`.
+// it by closing stdin. It decides nothing: what came is printed for the test to judge.
 
+mod ask;
 mod codec;
+mod read_destination;
+mod read_inbound;
+mod read_outbound;
+mod values;
 
-use std::{env, process::ExitCode};
+use std::{env, future::Future, process::ExitCode};
+use tokio::io::{stdin, AsyncReadExt};
+
+const USAGE: &str = "usage: wire-peer names | codec | ask IP:PORT METHOD ARGUMENT…";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -15,7 +23,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["codec"] => codec::run().map_err(|e| e.to_string()),
-        _ => Err("usage: wire-peer names | codec".to_string()),
+        ["ask", at, ref call @ ..] => until_stdin_ends(ask::run(at, call)),
+        _ => Err(USAGE.to_string()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,4 +33,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a role, at most until the test closes stdin.
+fn until_stdin_ends(role: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    let done = runtime.block_on(async {
+        let closed = async { stdin().read_to_end(&mut Vec::new()).await };
+        tokio::select! {
+            done = role => done,
+            _ = closed => Ok(()),
+        }
+    });
+    // A read of stdin runs on a thread of its own and cannot be taken back.
+    runtime.shutdown_background();
+    done
 }
