@@ -221,9 +221,19 @@ export function balance(
     if (!isCold && (!mayMove || isAlone || !client.mustConnect(x.request))) {
       return tap.active === 0 || isQuiet ? client.dispatch(x, reply) : observed(x, reply, endpoint);
     }
+    return moving(x, reply, endpoint, backend, balancer, isCold);
+  };
+  // Apart, so that an attempt on an open connection makes no closures.
+  const moving = (
+    x: Exchange,
+    reply: Reply,
+    first: EndpointState,
+    backend: BackendState | null,
+    balancer: BalancerSeries | null,
+    isCold: boolean,
+  ): Sink => {
     if (isCold) balancer?.came();
-    const first = endpoint;
-    const isHttp2 = client.isHttp2(x.request);
+    const isHttp2 = first.client.isHttp2(x.request);
     return elsewhere(x, reply, {
       driver,
       first: isCold && first.isAway(now()) ? null : (x, reply) => observed(x, reply, first),

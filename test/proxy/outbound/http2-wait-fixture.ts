@@ -40,7 +40,7 @@ export function waitFixture(
 ) {
   const f = outboundFixture(value, more);
   const { driver } = f;
-  const client = new RawPeer(driver, f.client()).hello();
+  let client = new RawPeer(driver, f.client()).hello();
   const ended = new Map<number, Ended>();
   const peers = new Map<TestPeer, RawPeer>();
   let last = -1;
@@ -58,7 +58,15 @@ export function waitFixture(
   };
   return {
     ...f,
-    h2: client,
+    get h2() {
+      return client;
+    },
+    /** A new connection of the client: one that was told 504 takes no more requests. */
+    reconnect(): void {
+      client = new RawPeer(driver, f.client()).hello();
+      last = -1;
+      ended.clear();
+    },
     /** Begins a request; its stream. Without `text` it has no body. */
     ask(text: string | null = null, end = true, more: Fields = []): number {
       last += 2;
