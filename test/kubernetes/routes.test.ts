@@ -18,7 +18,7 @@ import {
   says,
   startAs,
 } from "./control-fixture.ts";
-import { NO_CLUSTER } from "./real-cluster.ts";
+import { type KubeObject, NO_CLUSTER } from "./real-cluster.ts";
 
 const PARENT = { group: "core", kind: "Service", name: "web", port: 80 };
 const service = (name: string) =>
@@ -90,6 +90,17 @@ testUnless(
       await cluster.apply(service("gone"));
       await next("http gone.shop.svc.cluster.local:80");
       await says(cluster, httpRoute("gone"), "True Accepted, True ResolvedRefs");
+      // Another route's status is written, and this one's is not again.
+      const version = async (of: KubeObject) =>
+        (await cluster.api.request({ path: await cluster.path(of) }) as KubeObject).metadata
+          .resourceVersion;
+      const before = await version(httpRoute("gone"));
+      const other = object("policy.linkerd.io/v1beta3", "HTTPRoute", "other", {
+        spec: { parentRefs: [{ ...PARENT, name: "canary" }], rules: [{}] },
+      });
+      await cluster.apply(other);
+      await says(cluster, other, "True Accepted, True ResolvedRefs");
+      assert.is(await version(httpRoute("gone")), before);
       const missing = () => lines.filter((l) => /does not have this kind/.test(l));
       assert.is(missing().length, 4, missing().join("\n"));
       assert.equal(control.ready.destination, "");
