@@ -13,6 +13,7 @@ import {
   type TlsRoute,
   TlsRouteSchema,
 } from "./gen/outbound_pb.ts";
+import { filtersToWire } from "./filter-ref.ts";
 import { defaultOrigin, originToWire } from "./origin.ts";
 import { grpcRetryToWire } from "./retry-policy.ts";
 import { timeoutsToWire } from "./policy-timeouts.ts";
@@ -51,6 +52,7 @@ export function egressGrpcRoute(
     rules: [{
       backends: { kind: { case: "firstAvailable", value: { backends: [{ backend }] } } },
       ...(of === undefined ? {} : timeoutsToWire(of)),
+      filterChain: filtersToWire(of?.filters ?? []),
       ...(of === undefined || of.retry === null ? {} : { retry: grpcRetryToWire(of.retry) }),
       filters: egress === "Allow" ? [] : [{
         kind: { case: "failureInjector", value: { code: CODE, message: REFUSED } },

@@ -2,11 +2,12 @@
 
 import type { FilterRef } from "../core/filter.ts";
 import type { Cluster } from "./cluster.ts";
+import type { FilterTargetKind } from "./kinds/wasm-filter.ts";
 import type { MeshOptions } from "./options.ts";
 
-/** A Service or Server that filters may be for. */
+/** What filters may be for. */
 export interface FilterTarget {
-  readonly kind: "Service" | "Server";
+  readonly kind: FilterTargetKind;
   readonly namespace: string;
   readonly name: string;
 }

@@ -118,18 +118,18 @@ function filterProblems(mesh: Mesh, registry: FilterRegistry): readonly Problem[
     if (state !== "refused") continue;
     problems.push({ source: `WasmFilter ${namespace}/${name}`, message: reason });
   }
-  const { filters, services, servers, profiles } = mesh.cluster;
+  const { filters, services, egressNetworks, servers, profiles } = mesh.cluster;
+  const tables = { Service: services, EgressNetwork: egressNetworks, Server: servers };
   for (const { namespace, name, target, routes } of filters.rows.values()) {
     const source = `WasmFilter ${namespace}/${name}`;
-    const table = target.kind === "Service" ? services : servers;
-    if (table.get(`${namespace}/${target.name}`) === null) {
+    if (tables[target.kind].get(`${namespace}/${target.name}`) === null) {
       problems.push({ source, message: `there is no ${target.kind} ${target.name}` });
       continue;
     }
     const profile = fullName({ namespace, name: target.name }, mesh.options.clusterDomain);
     const known = new Set([
       ...profiles.get(`${namespace}/${profile}`)?.routes.map((r) => r.name) ?? [],
-      ...routeNames(mesh, { kind: "Service", namespace, name: target.name }),
+      ...routeNames(mesh, { kind: target.kind, namespace, name: target.name }),
     ]);
     for (const route of routes.filter((r) => !known.has(r))) {
       const message = `${target.name} has no route ${

@@ -253,7 +253,7 @@ const KINDS: readonly Kind[] = [
       ["Module", ".spec.module.sha256"],
     ],
     spec: object({
-      "targetRef*": object({ "kind*": words("Service", "Server"), "name*": text }),
+      "targetRef*": object({ "kind*": words("Service", "EgressNetwork", "Server"), "name*": text }),
       routes: list(text, { max: 256 }),
       "module*": object({
         "sha256*": { type: "string", pattern: "^[0-9a-fA-F]{64}$" },

@@ -133,7 +133,7 @@ test("every field that is wrong is named by its path", () => {
     ],
     [
       filter(`{ targetRef: { kind: Server, name: a }, module: { sha256: ${sha} }, routes: [x] }`),
-      "spec.routes: is for Services only",
+      "spec.routes: is for what clients go to only",
     ],
     [
       filter(

@@ -2,7 +2,10 @@
 // else: the real control plane over a folder, the real proxy with its kernel's redirect played. What is
 // denied never reaches the server: requests get 403, bytes a reset, and both are counted.
 
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import net from "node:net";
+import { join } from "node:path";
 import tls from "node:tls";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -282,6 +285,34 @@ test("a route leads to a Service of the mesh where the rest leaves it", async ()
   // The server there speaks HTTP: it says what it thinks of bytes.
   assert.match(await talk(PARTNER, 8080, "PING\0\r\n\r\n"), /^HTTP\/1\.1 400/);
   await mesh.remove("gateway.yaml");
+});
+
+test("a filter holds for what leaves by a network, such as a rate limit", async () => {
+  const module = "local-rate-limit.wasm";
+  const bytes = await readFile(join(mesh.folders.modules, module));
+  await mesh.write(
+    "limit.yaml",
+    yaml({
+      apiVersion: "tulle.dev/v1alpha1",
+      kind: "WasmFilter",
+      metadata: { name: "limit", namespace: "shop" },
+      spec: {
+        targetRef: { kind: "EgressNetwork", name: "partners" },
+        module: {
+          sha256: createHash("sha256").update(bytes).digest("hex"),
+          file: `../../filters/build/${module}`,
+        },
+        // One at once, and the next after ten minutes.
+        config: { requestsPerSecond: 1 / 600 },
+        failurePolicy: "Closed",
+      },
+    }),
+  );
+  await eventually("what is over the limit is told so", async () => {
+    assert.is(await get(PARTNER), 429);
+  });
+  await mesh.remove("limit.yaml");
+  await eventually("the limit is gone", async () => assert.is(await get(PARTNER), 200));
 });
 
 test("networks that change and go reach a proxy that has asked already", async () => {

@@ -1,4 +1,5 @@
-// WasmFilters (tulle.dev/v1alpha1): which module runs for which Service or Server, with what settings.
+// WasmFilters (tulle.dev/v1alpha1): which module runs for which Service, EgressNetwork or Server, with
+// what settings.
 
 import { MAX_CONFIG_BYTES } from "../../api/filter-ref.ts";
 import type { FailurePolicy } from "../../core/filter.ts";
@@ -6,11 +7,15 @@ import { parseSignature } from "../../core/signature.ts";
 import type { Field } from "../field.ts";
 import type { Resource } from "../resource.ts";
 
+/** What filters may be for: what clients go to, inside of the mesh and outside, and what serves them. */
+export const FILTER_TARGETS = ["Service", "EgressNetwork", "Server"] as const;
+export type FilterTargetKind = (typeof FILTER_TARGETS)[number];
+
 export interface WasmFilterRow {
   readonly namespace: string;
   readonly name: string;
   readonly createdMs: number;
-  readonly target: { readonly kind: "Service" | "Server"; readonly name: string };
+  readonly target: { readonly kind: FilterTargetKind; readonly name: string };
   /** Names of routes: of its ServiceProfile, or HTTPRoutes and GRPCRoutes; empty: all requests. */
   readonly routes: readonly string[];
   /** What configuration pins. */
@@ -37,9 +42,9 @@ export interface WasmFilterRow {
 export function wasmFilterRow(r: Resource): WasmFilterRow {
   const spec = r.body.at("spec");
   const target = spec.at("targetRef");
-  const kind = target.at("kind").oneOf(["Service", "Server"] as const);
+  const kind = target.at("kind").oneOf(FILTER_TARGETS);
   const routes = spec.at("routes");
-  if (kind === "Server" && !routes.isAbsent) routes.fail("is for Services only");
+  if (kind === "Server" && !routes.isAbsent) routes.fail("is for what clients go to only");
   const module = spec.at("module");
   const sha256 = module.at("sha256").string().toLowerCase();
   if (!/^[0-9a-f]{64}$/.test(sha256)) module.at("sha256").fail("is not 64 hex digits");

@@ -102,7 +102,7 @@ export function egressPolicy(
       retry: isGrpc ? traffic.grpcRetry : traffic.retry,
       timeoutMs: 0,
       ...(traffic.limits === null ? {} : { limits: traffic.limits }),
-      filters: [],
+      filters: mesh.filters.refs({ kind: "EgressNetwork", namespace, name }, null),
     }],
     accrual: isOpaque ? null : row.accrual,
     destination: "",

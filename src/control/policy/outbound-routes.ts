@@ -124,9 +124,10 @@ function attached<Match>(
       retry: route.retry ?? fallback ?? null,
       limits: limits ?? traffic?.limits ?? null,
     })),
-    chain: parent.kind === "Service"
-      ? mesh.filters.refs({ kind: "Service", namespace: parent.namespace, name: parent.name }, name)
-      : [],
+    chain: mesh.filters.refs(
+      { kind: parent.kind, namespace: parent.namespace, name: parent.name },
+      name,
+    ),
   };
 }
 

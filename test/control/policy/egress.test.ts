@@ -1,8 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { clientPolicyFromWire } from "../../../src/api/client-policy.ts";
+import type { FilterTarget } from "../../../src/control/mesh.ts";
 import type { ClientPolicy } from "../../../src/model/profile.ts";
-import { apply, meshOf, pod, resource, SERVICE } from "../support/mesh-fixture.ts";
+import { apply, filterRef, meshOf, pod, resource, SERVICE } from "../support/mesh-fixture.ts";
 import { policyClient } from "../support/policy-client.ts";
 
 interface Network {
@@ -138,6 +139,27 @@ test("opaque ports, retries, time-outs and ejection come from annotations", asyn
   if (protocol?.kind.case !== "opaque") return;
   const [rule] = protocol.kind.value.routes[0]?.rules ?? [];
   assert.equal(rule?.filters.map((f) => f.kind.case), ["forbidden"]);
+});
+
+test("an EgressNetwork carries its filters, as its routes do that are named", async () => {
+  const filters = {
+    refs: ({ kind, name }: FilterTarget, route: string | null) =>
+      kind === "EgressNetwork" && name === "internet" ? [filterRef(route ?? "all")] : [],
+  };
+  const http = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api, namespace: shop }
+spec:
+  parentRefs: [{ group: policy.linkerd.io, kind: EgressNetwork, name: internet, port: 80 }]
+  hostnames: [api.example.com]
+`;
+  const m = meshOf([NETWORK("internet"), http].join("---\n"), {}, filters);
+  const { routes } = await policyClient(m).to("192.0.2.1:80");
+  assert.equal(routes.map((r) => [r.name, r.filters.map((f) => f.name)]), [
+    ["api", ["api"]],
+    ["http-egress-deny", ["all"]],
+  ]);
 });
 
 test("open streams follow networks that come, change and go", async () => {
