@@ -2,10 +2,12 @@
 // in one write when the turn ends. `net-turns.ts` says when; knows no core.
 
 import { Buffer } from "node:buffer";
+import process from "node:process";
 import type { Out } from "../core/driver.ts";
 import type { NetChan } from "./net-channel.ts";
 import { writeNow } from "./net-write-now.ts";
 
+const IS_DENO = process.versions.deno !== undefined;
 const OUT_BYTES = 64 * 1024;
 /** Slots kept for the next channel that writes. */
 const MAX_SPARE_SLOTS = 64;
@@ -15,14 +17,17 @@ const VIEWS = 8;
 /** Memory of one channel's output, and the beginnings of it that were written lately. */
 export class Slot {
   readonly bytes = new Uint8Array(OUT_BYTES);
-  readonly #views: (Buffer | null)[] = new Array(VIEWS).fill(null);
+  readonly #views: (Uint8Array | null)[] = new Array(VIEWS).fill(null);
 
   /** Its first `length` bytes. Answers are often of the same length, and a view is not free. */
-  upTo(length: number): Buffer {
+  upTo(length: number): Uint8Array {
     const i = length % VIEWS;
-    const known = this.#views[i] as Buffer | null;
+    const known = this.#views[i] as Uint8Array | null;
     if (known !== null && known.length === length) return known;
-    const view = Buffer.from(this.bytes.buffer, 0, length);
+    // A socket makes a Buffer of what is none; a handle takes any view, of which this is the cheapest.
+    const view = IS_DENO
+      ? Buffer.from(this.bytes.buffer, 0, length)
+      : this.bytes.subarray(0, length);
     this.#views[i] = view;
     return view;
   }
