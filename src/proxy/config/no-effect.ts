@@ -7,7 +7,6 @@ const POLICY = "the policy controller applies it";
 const USER_TIMEOUT =
   "no runtime can set TCP_USER_TIMEOUT; keep-alive and idle time-outs end dead peers";
 const TRACE = "spans are not exported";
-const NO_QUEUE = "nothing waits for the application: what cannot be reached fails at once";
 const AS_REQUESTS = "connections wait as requests do, by the values of HTTP";
 const H2_BUFFERS = "flow control has fixed windows, and what is sent is bounded by them";
 
@@ -15,8 +14,6 @@ const H2_BUFFERS = "flow control has fixed windows, and what is sent is bounded 
 export const NO_EFFECT: ReadonlyMap<EnvName, string> = new Map<EnvName, string>([
   ["LINKERD2_PROXY_INBOUND_ACCEPT_USER_TIMEOUT", USER_TIMEOUT],
   ["LINKERD2_PROXY_INBOUND_CONNECT_USER_TIMEOUT", USER_TIMEOUT],
-  ["LINKERD2_PROXY_INBOUND_HTTP_FAILFAST_TIMEOUT", NO_QUEUE],
-  ["LINKERD2_PROXY_INBOUND_HTTP_QUEUE_CAPACITY", NO_QUEUE],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_IDENTITY", POLICY],
   ["LINKERD2_PROXY_INBOUND_PORTS_REQUIRE_TLS", POLICY],
   ["LINKERD2_PROXY_INBOUND_SERVER_HTTP2_ADAPTIVE_FLOW_CONTROL", H2_BUFFERS],
