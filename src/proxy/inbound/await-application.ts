@@ -28,7 +28,7 @@ export class AwaitApplication implements Dialled {
   readonly #queue: ConnectQueue;
   readonly #backoff: Backoff;
 
-  /** `name` is the application's, for error messages. */
+  /** `name` is the application's, as in the middle of a sentence. */
   constructor(driver: Driver, name: string, client: EndpointClients, o: ApplicationWait) {
     this.#driver = driver;
     this.#client = client;
@@ -38,7 +38,7 @@ export class AwaitApplication implements Dialled {
       driver,
       failfastMs: o.failfastMs,
       capacity: o.capacity,
-      who: () => name,
+      trouble: () => `${name} cannot be connected to`.replace(/^t/, "T"),
       members: () => self,
       gate: NOTHING,
     });

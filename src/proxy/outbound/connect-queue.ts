@@ -34,8 +34,8 @@ export interface ConnectQueueOptions {
   readonly failfastMs: number;
   /** Requests that wait at once. */
   readonly capacity: number;
-  /** Who cannot be connected to, for error messages. */
-  who(): string;
+  /** What is the matter while requests wait, for error messages: "No endpoint of … can be …". */
+  trouble(): string;
   /** The endpoints of now. */
   members(): readonly Dialled[];
   /** Requests fail at once from now on, or no more. */
@@ -81,7 +81,7 @@ export class ConnectQueue {
     if (this.size >= capacity) {
       return new MeshError(
         "overload",
-        `${this.size} requests wait already for a connection to ${this.#o.who()}`,
+        `${this.size} requests wait already: ${this.#o.trouble()}`,
       );
     }
     if (this.size === 0) {
@@ -126,10 +126,9 @@ export class ConnectQueue {
 
   /** What a request is told that does not wait, or waited in vain. */
   failfast(waitedMs = 0): MeshError {
-    const { who } = this.#o;
     const why = this.#why === "" ? "" : `: ${this.#why}`;
     const waited = waitedMs === 0 ? "" : ` (waited ${waitedMs} ms)`;
-    return new MeshError("failfast", `Nobody can be connected to for ${who()}${why}${waited}`);
+    return new MeshError("failfast", `${this.#o.trouble()}${why}${waited}`);
   }
 
   /** The target is not used any more. */
@@ -137,7 +136,7 @@ export class ConnectQueue {
     this.#o.driver.timers.cancel(this.#limit);
     this.#o.driver.timers.cancel(this.#turn);
     this.#isShut = this.#isClosed = true;
-    const why = new MeshError("shutdown", `${this.#o.who()} is not used any more`);
+    const why = new MeshError("shutdown", `${this.#o.trouble()}, and it is not used any more`);
     for (const one of this.#taken()) one.expired(why);
   }
 

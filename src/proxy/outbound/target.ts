@@ -121,7 +121,10 @@ export class Target implements EndpointOwner {
         driver,
         failfastMs,
         capacity: queueCapacity,
-        who: () => backend ?? this.snapshot?.authority ?? "the target",
+        trouble: () =>
+          `No endpoint of ${
+            backend ?? this.snapshot?.authority ?? "the target"
+          } can be connected to`,
         members: () =>
           backend === null
             ? this.endpoints

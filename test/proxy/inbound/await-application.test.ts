@@ -81,7 +81,7 @@ test("past it the request is 504, and the next fail at once until the applicatio
   assert.is(late?.fields[":status"], "504");
   assert.match(
     late?.fields["l5d-proxy-error"] ?? "",
-    /^Nobody can be connected to for the application at 127\.77\.0\.9:8080: Connect to .*ECONNREFUSED/,
+    /^The application at 127\.77\.0\.9:8080 cannot be connected to: Connect to .*ECONNREFUSED/,
   );
   assert.equal(f.metric('inbound_http_errors_total{error="failfast"}').length, 1);
   while (f.dials() === refused) f.driver.advance(16);

@@ -58,7 +58,7 @@ test("all that wait share one dial at a time, with its back-off, and fail togeth
   f.driver.advance(200);
   await turn();
   const why =
-    /^Nobody can be connected to for web\.shop.*:80: Connect to 127\.77\.0\.2:8080 failed: ECONNREFUSED \(waited 3000 ms\)$/;
+    /^No endpoint of web\.shop.*:80 can be connected to: Connect to 127\.77\.0\.2:8080 failed: ECONNREFUSED \(waited 3000 ms\)$/;
   for (const stream of streams) {
     assert.is(f.ended(stream)?.status, "504");
     assert.match(f.ended(stream)!.why, why);
@@ -111,7 +111,10 @@ test("what waits is bounded; more are refused", async () => {
   const more = f.ask();
   await turn();
   assert.is(f.ended(more)?.status, "503");
-  assert.match(f.ended(more)!.why, /^3 requests wait already for a connection to web\.shop/);
+  assert.match(
+    f.ended(more)!.why,
+    /^3 requests wait already: No endpoint of web\.shop.* can be connected to$/,
+  );
   f.h2.rst(streams[0]!);
   const fits = f.ask();
   await turn();
