@@ -116,8 +116,8 @@ test("a proxy that dies at the start is one line that says why, and ends the dem
       demo.err(),
       /^tulle: catalogue-a's proxy \(process \d+\) ended with status 1: .*127\.\d+\.1\.3:4191.*\n$/,
     );
-    // Nobody is asked for 45 s whether it is ready; the rest is time to start and to end.
-    assert.ok(performance.now() - started < STARTUP_MS);
+    // Nobody is asked for 45 s whether it is ready; the rest is time to start, on a busy machine too.
+    assert.ok(performance.now() - started < 40_000);
   } finally {
     server.close();
   }
