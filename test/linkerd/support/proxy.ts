@@ -114,7 +114,10 @@ export function podNet(half: number): string {
 }
 
 /** Starts it with the environment that Linkerd's injector gives. */
-export async function startProxy(control: ControlPlane, o: PodOptions): Promise<TestProxy> {
+export async function startProxy(
+  control: Pick<ControlPlane, "addr" | "ca">,
+  o: PodOptions,
+): Promise<TestProxy> {
   const dir = await tempDir("linkerd");
   const identity = join(dir.path, "identity");
   await mkdir(identity, { mode: 0o700 });

@@ -79,11 +79,11 @@ export class Peer implements AsyncDisposable {
     return taken;
   }
 
-  /** The next line of its output, which is JSON. */
+  /** The next line of its output, which is JSON; `withinMs` null waits until it ends. */
   // deno-lint-ignore no-explicit-any
-  async heard(): Promise<any> {
+  async heard(withinMs: number | null = ANSWER_MS): Promise<any> {
     let end: number;
-    while ((end = this.#came.indexOf(10)) < 0) await this.#more();
+    while ((end = this.#came.indexOf(10)) < 0) await this.#more(withinMs);
     const line = await this.read(end + 1);
     return JSON.parse(line.toString("utf8"));
   }
@@ -94,11 +94,11 @@ export class Peer implements AsyncDisposable {
     return this.#came.toString("utf8");
   }
 
-  async #more(): Promise<void> {
+  async #more(withinMs: number | null = ANSWER_MS): Promise<void> {
     if (this.#isEnded) throw new Error(`the peer ended: ${this.#errors}`);
     await new Promise<void>((resolve, reject) => {
       const late = () => reject(new Error(`the peer says nothing: ${this.#errors}`));
-      const timer = setTimeout(late, ANSWER_MS);
+      const timer = withinMs === null ? undefined : setTimeout(late, withinMs);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

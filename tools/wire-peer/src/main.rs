@@ -7,12 +7,16 @@ mod codec;
 mod read_destination;
 mod read_inbound;
 mod read_outbound;
+mod serve;
+mod tap;
 mod values;
+mod world;
 
 use std::{env, future::Future, process::ExitCode};
 use tokio::io::{stdin, AsyncReadExt};
 
-const USAGE: &str = "usage: wire-peer names | codec | ask IP:PORT METHOD ARGUMENT…";
+const USAGE: &str = "usage: wire-peer names | codec | ask IP:PORT CALL ARGUMENT… | serve WORLD | \
+    tap IP:PORT LIMIT METHOD PREFIX";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -23,7 +27,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["codec"] => codec::run().map_err(|e| e.to_string()),
-        ["ask", at, ref call @ ..] => until_stdin_ends(ask::run(at, call)),
+        ["ask", at, ref call @ ..] => run(until_stdin_ends(ask::run(at, call))),
+        ["serve", world] => run(serve::run(world)),
+        ["tap", at, limit, method, prefix] => {
+            run(until_stdin_ends(tap::run(at, limit, method, prefix)))
+        }
         _ => Err(USAGE.to_string()),
     };
     match done {
@@ -35,20 +43,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a role, at most until the test closes stdin.
-fn until_stdin_ends(role: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+/// Runs a role on this thread.
+fn run(role: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|e| e.to_string())?;
-    let done = runtime.block_on(async {
-        let closed = async { stdin().read_to_end(&mut Vec::new()).await };
-        tokio::select! {
-            done = role => done,
-            _ = closed => Ok(()),
-        }
-    });
+    let done = runtime.block_on(role);
     // A read of stdin runs on a thread of its own and cannot be taken back.
     runtime.shutdown_background();
     done
+}
+
+/// The role, at most until the test closes stdin.
+async fn until_stdin_ends(role: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let closed = async { stdin().read_to_end(&mut Vec::new()).await };
+    tokio::select! {
+        done = role => done,
+        _ = closed => Ok(()),
+    }
 }
