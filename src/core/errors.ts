@@ -63,7 +63,7 @@ export const RETRYABLE: Readonly<Record<ErrorKind, boolean>> = {
   "no-route": false,
   "no-service": false,
   "unauthorized": false,
-  "failfast": false,
+  "failfast": true,
   "overload": false,
   "connect": true,
   "connect-timeout": true,

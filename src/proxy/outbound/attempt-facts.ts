@@ -20,7 +20,8 @@ export function endsClient(head: ResponseHead): boolean {
 
 /** What filters are told of an error. */
 export function outcomeBit(kind: ErrorKind): number {
-  return kind === "connect" || kind === "connect-timeout" || kind === "identity"
+  return kind === "connect" || kind === "connect-timeout" || kind === "identity" ||
+      kind === "failfast"
     ? OUTCOME_CONNECT
     : OUTCOME_RESET;
 }

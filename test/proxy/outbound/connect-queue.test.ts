@@ -3,7 +3,12 @@
 
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { NO_FILTERS } from "../../../src/core/filter.ts";
+import {
+  type FilterChain,
+  HOOK_OUTCOME,
+  NO_FILTERS,
+  OUTCOME_CONNECT,
+} from "../../../src/core/filter.ts";
 import { DATA, HEADERS } from "../../../src/proxy/http2/frames.ts";
 import { turn } from "../../support/memory-driver.ts";
 import { A, B, endpoint, limiting, route, snapshot } from "../../support/outbound-fixture.ts";
@@ -255,13 +260,21 @@ test("a long body stops at its bound while it waits, and arrives whole", async (
   assert.is(body(got, 1), piece.repeat(4) + "end");
 });
 
-test("the other backend of a split serves while the first cannot be connected to", async () => {
+/** The first of two backends, each with an endpoint, while that is available. */
+function twoBackends() {
   const [BLUE, GREEN] = ["blue.shop.svc.cluster.local:80", "green.shop.svc.cluster.local:80"];
   const split = {
     pick: "first" as const,
     backends: [{ authority: BLUE!, weight: 1 }, { authority: GREEN!, weight: 1 }],
   };
-  const endpoints = [endpoint(A, { backend: BLUE! }), endpoint(B, { backend: GREEN! })];
+  return {
+    split,
+    endpoints: [endpoint(A, { backend: BLUE! }), endpoint(B, { backend: GREEN! })],
+  };
+}
+
+test("the other backend of a split serves while the first cannot be connected to", async () => {
+  const { split, endpoints } = twoBackends();
   const routes = [{ route: route({ split }), chain: NO_FILTERS }];
   const f = waitFixture(snapshot({ exists: true, endpoints }, routes));
   const early = f.ask();
@@ -278,6 +291,33 @@ test("the other backend of a split serves while the first cannot be connected to
   f.answer(peer, 1);
   await turn();
   assert.is(f.ended(stream)?.status, "200");
+});
+
+test("a filter hears of a wait in vain, and its retry goes to the other backend", async () => {
+  const { split, endpoints } = twoBackends();
+  const heard: number[] = [];
+  const retrying: FilterChain = {
+    ...NO_FILTERS,
+    hooks: HOOK_OUTCOME,
+    attemptOutcome: (_x, { error }) => {
+      heard.push(error);
+      return error === 0 ? -1 : 0;
+    },
+  };
+  const routes = [{ route: route({ split }), chain: retrying }];
+  const f = waitFixture(snapshot({ exists: true, endpoints }, routes));
+  const stream = f.ask("body");
+  const toOther = () => f.driver.connects.findIndex((c) => c.to?.addr.ip === B.ip);
+  for (let i = 0; toOther() < 0; f.driver.advance(16)) {
+    for (; i < f.dials() && toOther() < 0; i++) f.refuse(i);
+    assert.ok(f.driver.now < 4000, "it goes to the other");
+  }
+  const peer = f.accept(toOther());
+  assert.is(body(f.got(peer), 1), "body");
+  f.answer(peer, 1);
+  await turn();
+  assert.is(f.ended(stream)?.status, "200");
+  assert.equal(heard, [OUTCOME_CONNECT, 0]);
 });
 
 test("whatever happens to connections, each request ends once and nothing stays behind", async () => {
