@@ -4,6 +4,7 @@
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import type { Out } from "../core/driver.ts";
+import { part } from "../core/part.ts";
 import type { NetChan } from "./net-channel.ts";
 import { writeNow } from "./net-write-now.ts";
 
@@ -45,7 +46,7 @@ export class NetWrites {
       const out = this.#slot(c).bytes;
       const n = Math.min(OUT_BYTES - c.outTo, to - from);
       if (n < 48) { for (let i = 0; i < n; i++) out[c.outTo + i] = buf[from + i] as number; }
-      else out.set(buf.subarray(from, from + n), c.outTo);
+      else out.set(part(buf, from, from + n), c.outTo);
       c.outTo += n;
       from += n;
     }

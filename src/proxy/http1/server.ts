@@ -217,7 +217,6 @@ export class Http1Server implements Core, Reply {
     }
     x.begin(this.#driver.now);
     this.#options.inFlight.count++;
-    x.request.retain();
     this.#headSent = false;
     this.#close = this.#fin || x.request.close;
     this.#body.begin(x.request.bodyLength);
@@ -228,6 +227,7 @@ export class Http1Server implements Core, Reply {
     const sink = this.#options.service(x, this);
     // The service may have answered before it returned.
     if (this.#answered) return start + n - from;
+    x.request.retain(); // from here on a copy: the bytes are lent for this call
     this.#sink = sink;
     sink.wake = this.#resume;
     if (this.#body.done) sink.end();
