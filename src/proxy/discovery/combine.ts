@@ -68,10 +68,11 @@ export function combine(
   const opaque = profile?.opaque === true || tls || policy?.protocol === "opaque";
   const winning = profile !== null && profileWins(profile, opaque) ? profile : null;
   const routes = routesOf(winning, policy);
-  const leads = splitLeads(routes) ?? endpointsOf(target, profile, winning, policy);
+  const split = splitLeads(routes);
+  const leads = split ?? endpointsOf(target, profile, winning, policy);
   return {
     ...leads,
-    authority: authorityOf(target, profile, policy),
+    authority: authorityOf(target, profile, winning === null && split === null ? policy : null),
     opaque,
     tls: tls && winning === null,
     httpOnly: !opaque && winning === null && policy?.protocol === "http",
@@ -183,6 +184,7 @@ function matchesAll({ match }: Route): boolean {
     (match.kind === "all" && match.of.every((m) => matchesAll({ ...DEFAULT_ROUTE, match: m })));
 }
 
+/** The logical destination. `policy`: where it leads to one alone, which may be another than what was asked. */
 function authorityOf(
   target: LookedUpTarget,
   profile: Profile | null,

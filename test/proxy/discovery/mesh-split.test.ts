@@ -111,8 +111,25 @@ test("rules of a policy lead to backends of their own", async () => {
       ],
     },
   ]);
-  assert.is(watched.value?.authority, "v1.shop.svc.cluster.local:80");
+  assert.is(watched.value?.authority, "web.shop.svc.cluster.local:80");
   assert.equal(ips(watched), ["10.0.1.0", "10.0.1.1", "10.0.1.2"]);
+  await s.done();
+});
+
+test("where the profile decides, a target keeps its name whatever the policy leads to first", async () => {
+  const s = setUp();
+  const watched = s.mesh.outbound({ authority: "web" });
+  await settle();
+  s.control.profile.at(WEB).send(
+    wireProfile({ routes: [route("r", { match: { kind: "method", method: "GET" } })] }),
+  );
+  s.control.outbound.at(WEB).send(splitPolicy());
+  await settle();
+  s.control.get.at(WEB).send(addUpdate([endpoint("10.0.0.1")], {}));
+  await settle();
+  assert.is(watched.value?.authority, WEB);
+  assert.is(watched.value?.parent, null);
+  assert.equal(ips(watched), ["10.0.0.1"]);
   await s.done();
 });
 
