@@ -2,7 +2,7 @@
 // and `proxy/tap/`.
 
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import type { TapEvent, TapFields, TapMatch } from "../model/tap.ts";
+import { type TapEvent, type TapFields, type TapMatch, tapPath } from "../model/tap.ts";
 import { addrToWire, networkFromWire } from "./addr.ts";
 import { durationToWire } from "./duration.ts";
 import { type HeadersSchema, Scheme_Registered } from "./gen/http_types_pb.ts";
@@ -82,10 +82,13 @@ function tcpFromWire(
   field: string,
 ): TapMatch {
   if (match.case === "ports") {
-    const { min, max } = match.value;
-    if (min > max || max > 65535) throw new WireError(`${field}.ports`, `is ${min}-${max}`);
-    // 0 is «no bound» there.
-    return { kind: "ports", side, min, max: max === 0 ? 65535 : max };
+    // One bound alone means just that port.
+    const min = match.value.min || match.value.max;
+    const max = match.value.max || match.value.min;
+    if (min === 0 || min > max || max > 65535) {
+      throw new WireError(`${field}.ports`, `is ${match.value.min}-${match.value.max}`);
+    }
+    return { kind: "ports", side, min, max };
   }
   const { ip, mask } = required(match.value, field);
   const network = create(IPNetworkSchema, { prefixLen: mask, ...(ip === undefined ? {} : { ip }) });
@@ -150,7 +153,7 @@ function httpToWire(
             method: methodToWire(s.method),
             scheme: { type: { case: "registered", value: Scheme_Registered.HTTP } },
             authority: s.authority,
-            path: s.path,
+            path: tapPath(s),
             ...fieldsToWire("headers", event.fields),
           },
         },
@@ -178,13 +181,12 @@ function httpToWire(
             sinceResponseInit: durationToWire(event.sinceResponseMs),
             // As the reference, which counts none.
             responseBytes: 0n,
-            ...(eos === null ? {} : {
-              eos: {
-                end: eos.kind === "grpc"
-                  ? { case: "grpcStatusCode", value: eos.code }
-                  : { case: "resetErrorCode", value: eos.code },
-              },
-            }),
+            // There, without an end, where nothing but the body ended.
+            eos: eos === null ? {} : {
+              end: eos.kind === "grpc"
+                ? { case: "grpcStatusCode", value: eos.code }
+                : { case: "resetErrorCode", value: eos.code },
+            },
             ...fieldsToWire("trailers", event.trailers),
           },
         },

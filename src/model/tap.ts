@@ -91,7 +91,15 @@ export function tapMatches(match: TapMatch, s: TapSubject): boolean {
       return s.method === match.method;
     case "scheme":
       return s.scheme === match.scheme;
-    case "text":
-      return match.exact ? s[match.of] === match.text : s[match.of].startsWith(match.text);
+    case "text": {
+      const text = match.of === "path" ? tapPath(s) : s.authority;
+      return match.exact ? text === match.text : text.startsWith(match.text);
+    }
   }
+}
+
+/** The path without its query: what is matched and told, as by the reference. */
+export function tapPath({ path }: Pick<TapSubject, "path">): string {
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
 }

@@ -47,7 +47,8 @@ test("tapMatches() follows networks, ports, labels, methods and texts, and their
     [{ kind: "method", method: "POST" }, false],
     [{ kind: "not", of: { kind: "method", method: "POST" } }, true],
     [{ kind: "text", of: "path", exact: false, text: "/votes" }, true],
-    [{ kind: "text", of: "path", exact: true, text: "/votes" }, false],
+    [{ kind: "text", of: "path", exact: true, text: "/votes" }, true],
+    [{ kind: "text", of: "path", exact: true, text: "/votes?x=1" }, false],
     [{ kind: "text", of: "authority", exact: true, text: "vote:8080" }, true],
     [
       {
@@ -98,6 +99,25 @@ test("there is a bound of observers, and who left makes room", () => {
   assert.is(hub.observe(request), null);
   all[3]!.close();
   assert.ok(hub.observe(request) !== null);
+});
+
+test("one bound of a range of ports means that port alone, none is refused", () => {
+  const ports = (min: number, max: number) => {
+    const tcp = { match: { case: "ports" as const, value: { min, max } } };
+    const match = { match: { case: "destination" as const, value: tcp } };
+    const request = create(ObserveRequestSchema, { limit: 1, match });
+    return tapRequestFromBytes(toBinary(ObserveRequestSchema, request)).match;
+  };
+  const of = (min: number, max: number) => ({ kind: "ports", side: "destination", min, max });
+  assert.equal(ports(80, 90), of(80, 90));
+  assert.equal(ports(80, 0), of(80, 80));
+  assert.equal(ports(0, 80), of(80, 80));
+  for (const [min, max] of [[0, 0], [90, 80], [1, 65_536]] as const) {
+    assert.throws(
+      () => ports(min, max),
+      new RegExp(`ports.* is ${min}-${max}`),
+    );
+  }
 });
 
 test("a match that is nested too deep, has too many parts or no limit is refused in one line", () => {

@@ -16,7 +16,7 @@ use std::{env, future::Future, process::ExitCode};
 use tokio::io::{stdin, AsyncReadExt};
 
 const USAGE: &str = "usage: wire-peer names | codec | ask IP:PORT CALL ARGUMENT… | serve WORLD | \
-    tap IP:PORT LIMIT METHOD PREFIX";
+    tap IP:PORT LIMIT METHOD PATH";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         ["codec"] => codec::run().map_err(|e| e.to_string()),
         ["ask", at, ref call @ ..] => run(until_stdin_ends(ask::run(at, call))),
         ["serve", world] => run(serve::run(world)),
-        ["tap", at, limit, method, prefix] => {
-            run(until_stdin_ends(tap::run(at, limit, method, prefix)))
+        ["tap", at, limit, method, path] => {
+            run(until_stdin_ends(tap::run(at, limit, method, path)))
         }
         _ => Err(USAGE.to_string()),
     };

@@ -3,12 +3,10 @@
 
 use crate::{
     ask::say,
-    values::{
-        addr, headers, labels, method, need, need_duration, object, scheme, some, status, Read,
-    },
+    values::{addr, all, labels, method, need, need_duration, object, scheme, some, status, Read},
 };
 use linkerd2_proxy_api::{
-    http_types::HttpMethod,
+    http_types::{Headers, HttpMethod},
     tap::{
         eos,
         observe_request::{self, extract, r#match},
@@ -21,13 +19,13 @@ use serde_json::{json, Value};
 use tokio_stream::StreamExt;
 use tonic::{transport::Channel, Status};
 
-/// `limit` requests of a method whose path begins with `prefix`, with their headers.
-pub async fn run(at: &str, limit: &str, wanted: &str, prefix: &str) -> Result<(), String> {
+/// `limit` requests of a method and a path to port 8080, with their headers.
+pub async fn run(at: &str, limit: &str, wanted: &str, path: &str) -> Result<(), String> {
     let wanted: http::Method = wanted.parse().map_err(|e| format!("{wanted}: {e}"))?;
     let request = request(
         limit.parse().map_err(|e| format!("{limit}: {e}"))?,
         wanted,
-        prefix,
+        path,
     );
     let channel = Channel::from_shared(format!("http://{at}")).map_err(|e| e.to_string())?;
     let channel = channel
@@ -40,21 +38,27 @@ pub async fn run(at: &str, limit: &str, wanted: &str, prefix: &str) -> Result<()
     Ok(())
 }
 
-fn request(limit: u32, method: http::Method, prefix: &str) -> ObserveRequest {
+fn request(limit: u32, method: http::Method, path: &str) -> ObserveRequest {
     use observe_request::{Extract, Match};
-    use r#match::{http, Http, Match as Kind, Seq};
+    use r#match::{http, tcp, Http, Match as Kind, Seq, Tcp};
     let of = |m| Match {
         r#match: Some(Kind::Http(Http { r#match: Some(m) })),
     };
     let path = http::StringMatch {
-        r#match: Some(http::string_match::Match::Prefix(prefix.into())),
+        r#match: Some(http::string_match::Match::Exact(path.into())),
     };
-    let seq = Seq {
-        matches: vec![
-            of(http::Match::Path(path)),
-            of(http::Match::Method(HttpMethod::from(method))),
-        ],
-    };
+    // No maximum: this port alone.
+    let port = tcp::Match::Ports(tcp::PortRange { min: 8080, max: 0 });
+    let matches = vec![
+        of(http::Match::Path(path)),
+        of(http::Match::Method(HttpMethod::from(method))),
+        Match {
+            r#match: Some(Kind::Destination(Tcp {
+                r#match: Some(port),
+            })),
+        },
+    ];
+    let seq = Seq { matches };
     let headers = extract::http::Extract::Headers(extract::http::Headers {});
     let extract = extract::Extract::Http(extract::Http {
         extract: Some(headers),
@@ -116,7 +120,7 @@ fn http_event(event: Event) -> Read<Value> {
             ("scheme", some(e.scheme, scheme)?),
             ("authority", e.authority.into()),
             ("path", e.path.into()),
-            ("headers", some(e.headers, headers)?),
+            ("headers", some(e.headers, fields)?),
         ]),
         Event::ResponseInit(e) => object([
             ("kind", "response".into()),
@@ -126,7 +130,7 @@ fn http_event(event: Event) -> Read<Value> {
                 need_duration(e.since_request_init, "the time since the request")?,
             ),
             ("status", status(e.http_status)?),
-            ("headers", some(e.headers, headers)?),
+            ("headers", some(e.headers, fields)?),
         ]),
         Event::ResponseEnd(e) => object([
             ("kind", "end".into()),
@@ -136,8 +140,18 @@ fn http_event(event: Event) -> Read<Value> {
                 need_duration(e.since_request_init, "the time since the request")?,
             ),
             ("bytes", e.response_bytes.into()),
-            ("end", some(e.eos, end)?),
+            ("end", end(need(e.eos, "the end")?)?),
         ]),
+    })
+}
+
+/// Pairs of name and value; of HTTP/2 those that begin with a colon come first.
+fn fields(headers: Headers) -> Read<Value> {
+    all(headers.headers, |h| {
+        let name = h.name.strip_prefix(':').unwrap_or(&h.name);
+        name.parse::<http::HeaderName>()
+            .map_err(|e| format!("header {}: {e}", h.name))?;
+        Ok(json!([h.name, String::from_utf8_lossy(&h.value)]))
     })
 }
 
