@@ -186,7 +186,10 @@ testUnless(NO_PEER, test, "OutboundPolicies: an HTTPRoute, beside filters of our
       ...{ kind: "detect", timeout: 10_000 },
       http1: { routes: [SPLIT] },
       http2: { routes: [SPLIT] },
-      opaque: [{ metadata: "default opaq", rules: [{ first: [{ backend: balancer("web") }] }] }],
+      opaque: [{
+        metadata: "default opaq",
+        rules: [{ backends: { first: [{ backend: balancer("web") }] } }],
+      }],
     },
   };
   assert.equal(await policyOf("10.0.0.1:80"), expected);
@@ -235,20 +238,50 @@ testUnless(NO_PEER, test, "OutboundPolicies: gRPC, TLS by name, opaque bytes, a 
     routes: [{
       metadata: of("TLSRoute", "names"),
       snis: [{ exact: "db.example" }, { suffix: ["example", "db"] }],
-      rules: [{ random: [[{ backend: balancer("v1") }, 1]] }],
+      rules: [{ backends: { random: [[{ backend: balancer("v1") }, 1]] } }],
     }],
   });
   assert.equal((await policyOf("10.0.0.7:3306")).protocol, {
     kind: "opaque",
     routes: [{
       metadata: "default opaq",
-      rules: [{ first: [{ backend: balancer("mysql", 3306) }] }],
+      rules: [{ backends: { first: [{ backend: balancer("mysql", 3306) }] } }],
     }],
   });
   assert.is((await policyOf("10.1.0.1:8080")).status, "NotFound");
 });
 
 const POLICY = "policy.linkerd.io";
+
+testUnless(NO_PEER, test, "OutboundPolicies: an EgressNetwork that denies", async () => {
+  for (const addr of ["198.51.100.7:443", "[2001:db8::1]:443"]) {
+    const metadata = {
+      ...{ group: POLICY, kind: "EgressNetwork", namespace: "shop", name: "internet", port: 443 },
+    };
+    const kind = { forward: { addr, labels: {}, weight: 10_000 } };
+    const backends = { first: [{ backend: { metadata, capacity: 100, failfast: 3000, kind } }] };
+    const routes = [{
+      metadata: "default http-egress-deny",
+      rules: [{
+        matches: [{ path: { prefix: "/" } }],
+        filters: [{ failure: { status: 403, message: "traffic not allowed" } }],
+        backends,
+      }],
+    }];
+    const bytes = {
+      metadata: "default tcp-egress-deny",
+      rules: [{ backends, filters: ["forbidden"] }],
+    };
+    assert.equal(await policyOf(addr), {
+      metadata,
+      protocol: {
+        ...{ kind: "detect", timeout: 10_000 },
+        ...{ http1: { routes }, http2: { routes }, opaque: [bytes] },
+      },
+    });
+  }
+});
+
 const READERS = {
   networks: [{ net: "10.0.0.0/8", except: ["10.9.0.0/16"] }, { net: "fd00::/8" }],
   clients: { names: [identity("reader")], suffixes: [["tools", "example"]] },

@@ -94,6 +94,9 @@ spec:
   rules: [{ backendRefs: [{ name: v1, port: 80 }] }]
 `;
 
+/** Nothing leaves the cluster. */
+const INTERNET = api("EgressNetwork", "internet", "{ trafficPolicy: Deny }");
+
 const SERVER = api(
   "Server",
   "web-http",
@@ -172,7 +175,7 @@ export async function openShop(module: Uint8Array, sha256: string): Promise<Shop
         service("grpc", "10.0.0.5"),
         service("bytes", "10.0.0.6", "", "{ port: 443 }"),
         service("mysql", "10.0.0.7", "config.linkerd.io/opaque-ports: '3306'", "{ port: 3306 }"),
-        ...[PROFILE, ROUTE, CALLS, NAMES, SERVER, READS, ...POLICIES, FILTER(sha256)],
+        ...[PROFILE, ROUTE, CALLS, NAMES, INTERNET, SERVER, READS, ...POLICIES, FILTER(sha256)],
       ].join("---"),
     );
     await pods(POD);

@@ -201,14 +201,18 @@ fn grpc_filter(filter: api::grpc_route::Filter) -> Read<Value> {
 
 fn opaque(route: api::OpaqueRoute) -> Read<Value> {
     let rules = all(route.rules, |rule| {
-        opaque_backends(need(rule.backends, "the backends")?)
+        let backends = opaque_backends(need(rule.backends, "the backends of a rule")?)?;
+        let filters = unless_empty(all(rule.filters, opaque_filter)?);
+        Ok(object([("backends", backends), ("filters", filters)]))
     })?;
     Ok(json!({ "metadata": metadata(route.metadata)?, "rules": rules }))
 }
 
 fn tls(route: api::TlsRoute) -> Read<Value> {
     let rules = all(route.rules, |rule| {
-        tls_backends(need(rule.backends, "the backends")?)
+        let backends = tls_backends(need(rule.backends, "the backends of a rule")?)?;
+        let filters = unless_empty(all(rule.filters, tls_filter)?);
+        Ok(object([("backends", backends), ("filters", filters)]))
     })?;
     let snis = unless_empty(all(route.snis, sni)?);
     Ok(object([
