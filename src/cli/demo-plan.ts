@@ -84,10 +84,13 @@ export function podIdentity(pod: DemoPod): string {
 
 const NOTHING: ChildRights = { net: [], read: [], write: [], env: [], sys: [] };
 
+/** How the control plane is called. */
+export const CONTROL_PLANE = "control plane";
+
 /** The control plane. It is asked for any free ports, but for the dashboard's. */
 export function controlPlan(folders: DemoFolders, adminListen: string, net: string): ChildPlan {
   return {
-    name: "control plane",
+    name: CONTROL_PLANE,
     entry: entryPath("control"),
     args: [
       ...["--folder", folders.mesh, "--state", folders.state],

@@ -9,7 +9,7 @@ import type { Command, Terminal } from "./command.ts";
 import { countServices, FilterLedger, type MeshSnapshot, since } from "./demo-figures.ts";
 import { DemoMesh } from "./demo-mesh.ts";
 import { readSpares } from "./demo-folders.ts";
-import { ADMIN_PORT, DEFAULT_NET, demoPods, OUTBOUND_PORT } from "./demo-plan.ts";
+import { ADMIN_PORT, CONTROL_PLANE, DEFAULT_NET, demoPods, OUTBOUND_PORT } from "./demo-plan.ts";
 import { checkFree } from "./demo-preflight.ts";
 import { broken, type DemoFacts, report, type SwapOutcome } from "./demo-report.ts";
 import { createScreen, type Screen } from "./demo-screen.ts";
@@ -149,7 +149,8 @@ async function live(
       },
       failure: (line) => screen.alarm(`a request failed: ${line}`),
       log: (name, line) => {
-        if (terminal.verbose) screen.message(`${name}: ${line}`);
+        // What the control plane warns of is a file that somebody edits right now.
+        if (terminal.verbose || name === CONTROL_PLANE) screen.message(`${name}: ${line}`);
       },
     },
     stop,

@@ -1,5 +1,6 @@
 // `tulle demo --watch`: a filter is edited while requests run. What is good is swapped in without a
-// failed request; what does not compile or traps leaves the build before it serving and says why.
+// failed request; what does not compile or traps leaves the build before it serving and says why. So does
+// a mistake in a file of the mesh.
 
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -52,6 +53,18 @@ test("editing a filter swaps it with no failed request, and a bad edit changes n
 
   await edit(["requestSet.set();", "unreachable();"]);
   await demo.untilErr(/header-modifier: the build before [0-9a-f]{8} goes on serving: .*trap/i);
+  assert.is((await headers())["x-edited"], "yes");
+
+  // The files of the mesh are there to be edited, too.
+  const mesh = /edit +(\S+)\/\*\.yaml/.exec(demo.out())?.[1] ?? "";
+  const wrong = (await readFile(join(mesh, "vote.yaml"), "utf8")).replace(
+    "port: 8080",
+    "port: some",
+  );
+  await writeFile(join(mesh, "vote.yaml"), wrong);
+  await demo.until(
+    /control plane: .*vote\.yaml:\d+: Service shop\/vote: .*"some", not a whole number/,
+  );
   assert.is((await headers())["x-edited"], "yes");
 
   process.kill(demo.child.pid!, "SIGINT");
