@@ -3,6 +3,7 @@
 
 import type { Field } from "./field.ts";
 import { internLatin1 } from "./intern.ts";
+import { part } from "./part.ts";
 
 /** Most header fields in one head; more are refused. */
 export const MAX_FIELDS = 128;
@@ -237,7 +238,7 @@ export class Head {
     const own = this.#own !== null && this.#own.length >= this.length
       ? this.#own
       : new Uint8Array(Math.max(1024, this.length));
-    own.set(this.buf.subarray(this.base, this.base + this.length));
+    own.set(part(this.buf, this.base, this.base + this.length));
     this.#own = own;
     this.buf = own;
     this.base = 0;
@@ -248,7 +249,7 @@ export class Head {
     this.buf = buf;
     this.base = base;
     this.length = length;
-    if (this.edits.length > 0) this.edits.length = 0;
+    while (this.edits.length > 0) this.edits.pop(); // keeps its memory, which `length = 0` does not
   }
 }
 
