@@ -96,7 +96,6 @@ class Elsewhere implements Reply, Waiter {
     if (this.#sent !== sent || this.#isParked) return;
     this.#sink = sink;
     sink.wake = () => this.request.wake?.();
-    if (sent === 1) return;
     const ready = this.#body.bytes === 0 || this.#body.replay(sink);
     if (this.#requestEnded) sink.end();
     else if (ready) this.request.wake?.();

@@ -9,7 +9,7 @@ import {
   NO_FILTERS,
   OUTCOME_CONNECT,
 } from "../../../src/core/filter.ts";
-import { DATA, HEADERS } from "../../../src/proxy/http2/frames.ts";
+import { DATA, END_STREAM, HEADERS } from "../../../src/proxy/http2/frames.ts";
 import { turn } from "../../support/memory-driver.ts";
 import { A, B, endpoint, limiting, route, snapshot } from "../../support/outbound-fixture.ts";
 import { seeded } from "../../support/random.ts";
@@ -40,6 +40,25 @@ test("a request to a lone endpoint that refuses waits, and is sent once it liste
   await turn();
   assert.equal(f.ended(stream), { status: "200", why: "", body: "ok" });
   assert.is(f.metric("outbound_http_balancer_queue_requests_total"), 1);
+});
+
+test("requests with bodies that came while nobody could be dialled arrive whole, to their end", async () => {
+  const f = waitFixture(one);
+  const streams = [f.ask("a", false), f.ask("b", false)];
+  f.refuse(0);
+  await turn();
+  streams.push(f.ask("c", false), f.ask("d"));
+  await turn();
+  f.h2.data(streams[0]!, "-end", true).data(streams[2]!, "-end", true);
+  f.driver.advance(150);
+  const peer = f.accept(1);
+  f.driver.advance(32);
+  f.h2.data(streams[1]!, "-late", true);
+  await turn();
+  const got = f.got(peer);
+  assert.equal([1, 3, 5, 7].map((id) => body(got, id)), ["a-end", "b-late", "c-end", "d"]);
+  const ends = got.filter((g) => g.type === DATA && (g.flags & END_STREAM) !== 0);
+  assert.equal(ends.map((g) => g.stream).sort(), [1, 3, 5, 7]);
 });
 
 test("all that wait share one dial at a time, with its back-off, and fail together in time", async () => {
