@@ -85,9 +85,10 @@ async function post(name: string, text: string): Promise<string> {
     stream.setEncoding("utf8").on("data", (piece: string) => (body += piece));
     stream.write(text.slice(0, 2));
     const head = once(stream, "response");
+    const closed = once(stream, "close"); // it may come with the head
     stream.end(text.slice(2));
     const [headers] = await head as [http2.IncomingHttpHeaders];
-    await once(stream, "end");
+    await closed;
     const why = headers["l5d-proxy-error"] ?? "";
     return `${headers[":status"]} ${why}${body}`;
   } finally {
@@ -129,6 +130,25 @@ test("a proxy that starts later has the request, and its time of waiting is coun
   const samples = await mesh.metrics(WEB);
   assert.is(sum(samples, "outbound_http_balancer_queue_length", {}), 0);
   assert.ok(sum(samples, "outbound_http_balancer_queue_latency_seconds_sum", {}) > LATE_MS / 1000);
+});
+
+test("a lone proxy that restarts while it is asked costs no request", async () => {
+  const answers: string[] = [];
+  let isOver = false;
+  const asking = Array.from({ length: 4 }, async () => {
+    while (!isOver) answers.push(await post("vote", "again"));
+  });
+  const asked = (more: number) => {
+    const from = answers.length;
+    return eventually("more answers", () => assert.ok(answers.length >= from + more));
+  };
+  await asked(20);
+  await mesh.stopProxy(VOTE);
+  await mesh.startProxy(VOTE);
+  await asked(20);
+  isOver = true;
+  await Promise.all(asking);
+  assert.equal([...new Set(answers)], ["200 again"], `${answers.length} answers`);
 });
 
 test.run();
