@@ -307,8 +307,7 @@ export class Target implements EndpointOwner {
       if (state === undefined) {
         state = new EndpointState(
           endpoint,
-          // Linkerd's label of a policy is where it leads to, a profile's what was asked for.
-          (snapshot.parent === null ? null : endpoint.backend) ?? snapshot.authority,
+          endpoint.backend ?? snapshot.authority,
           snapshot.http2Only === true ? { protocol: "http2", ...this.reach } : this.reach,
           snapshot,
           snapshot.accrual,
