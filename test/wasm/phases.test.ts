@@ -19,13 +19,20 @@ const ZONES = {
   ],
 };
 
-/** An outbound proxy whose default route has the filter, and one that retries. */
-async function open(endpoints = ZONES, more = {}) {
+/** An outbound proxy whose default route has the filter, and one that retries unless not. */
+async function open(endpoints = ZONES, more = {}, retries = true) {
   const clock = new FakeClock();
   const engine = createEngine({ clock, random: () => 0 });
   const chain = engine.chain([
     await engine.prepare(phases, refTo(phases, null, { name: "phases", ...more })),
-    await engine.prepare(retry, refTo(retry, { backoffMs: 0, anyMethod: true }, { name: "retry" })),
+    ...(retries
+      ? [
+        await engine.prepare(
+          retry,
+          refTo(retry, { backoffMs: 0, anyMethod: true }, { name: "retry" }),
+        ),
+      ]
+      : []),
   ]);
   const f = outboundFixture(snapshot(endpoints, [{ route: route({ name: "books" }), chain }]));
   const counted = (metric: string, way?: string) =>
@@ -60,8 +67,16 @@ test("an endpoint is chosen by a label; another will do unless the choice is str
   const before = f.driver.connects.length;
   send("x-zone: nowhere\r\n");
   assert.is(f.driver.connects.length, before + 1, "some endpoint");
-  const client = send("x-zone: nowhere\r\nx-strict: yes\r\n");
-  assert.match(client.take(), /^HTTP\/1.1 504 [^]*with zone=nowhere is available/);
+  // Nobody has the label: the attempt fails, and the next one, for which the filter is asked, does not.
+  const strict = "x-zone: nowhere\r\nx-strict: yes\r\n";
+  send(strict);
+  assert.is(f.driver.connects.length, before + 2);
+  assert.is(up().to?.addr.ip, B.ip);
+  const alone = await open(ZONES, {}, false);
+  assert.match(
+    alone.send(strict).take(),
+    /^HTTP\/1.1 504 [^]*with zone=nowhere is available/,
+  );
 });
 
 test("the hook before an attempt may send the retry elsewhere", async () => {
