@@ -21,6 +21,8 @@ const QUIET_MS = 40;
 const PATIENCE_MS = 120;
 /** Looks at the folder also without being told, for file systems that tell nothing. */
 const POLL_MS = 2000;
+/** An empty file is often the first half of a rewrite, whose writer may be kept waiting. */
+const EMPTY_MS = 1000;
 
 /** A file as it was last read. */
 interface ReadFile {
@@ -28,6 +30,8 @@ interface ReadFile {
   readonly objects: readonly ReadObject[];
   /** Why it, or a document of it, cannot be read. */
   readonly problems: readonly Problem[];
+  /** Since when it is empty and not believed to be; on the clock. */
+  readonly emptyMs?: number;
 }
 
 interface ReadObject {
@@ -153,10 +157,11 @@ export class FolderSource implements Feed {
     const { path, stamp, bytes } = entry;
     const before = this.#read.get(path);
     if (before?.stamp === stamp) return before;
-    if (bytes === 0 && before !== undefined && before.stamp !== "empty") {
-      // Often the first half of a rewrite. Believed if it is still so at the next look.
-      this.#changed();
-      return { ...before, stamp: "empty" };
+    if (bytes === 0 && before !== undefined) {
+      const now = this.#clock.now();
+      const { emptyMs = now } = before;
+      // Believed at the first look after that time.
+      if (now - emptyMs < EMPTY_MS) return { ...before, stamp: "empty", emptyMs };
     }
     try {
       const raw = await this.#files.read(this.#files.resolve(this.#folder, path), MAX_FILE_BYTES);
