@@ -113,4 +113,6 @@ export class Http2Client implements Core, SessionOwner {
   over(): void {
     this.#owner.changed(this);
   }
+
+  gone(): void {}
 }

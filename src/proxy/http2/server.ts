@@ -92,7 +92,10 @@ export class Http2Server implements SessionOwner {
     this.options.http2.flooded(what, this.conn);
   }
 
-  over(): void {
+  over(): void {}
+
+  // Not before: a process that drains ends with its last session, and with it what was not sent yet.
+  gone(): void {
     this.options.http2.sessions.delete(this);
   }
 }

@@ -43,4 +43,6 @@ export interface SessionOwner {
   flooded(what: Flood): void;
   /** The connection is over, and all its streams have been told. `why`: for logs; null: in order. */
   over(why: string | null): void;
+  /** After that, the channel is closed: the peer heard what was said last, or had its time to. Once. */
+  gone(): void;
 }

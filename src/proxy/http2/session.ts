@@ -45,6 +45,7 @@ export class Http2Session implements Core, FrameEvents, Due {
   #ch: Chan = 0;
   #prefaceLeft: number;
   #draining = false;
+  #isGone = false;
   #goneAway = false;
 
   constructor(driver: Driver, options: SessionOptions, owner: SessionOwner) {
@@ -386,6 +387,10 @@ export class Http2Session implements Core, FrameEvents, Due {
 
   #gone(): void {
     this.#watch.stop();
+    if (!this.#isGone) {
+      this.#isGone = true;
+      this.#owner.gone();
+    }
     const tell = this.onGone;
     this.onGone = null;
     tell?.();
