@@ -36,8 +36,14 @@ test("a drain says so, takes what the client had begun, refuses after that, and 
   s.call(1).answer("b");
   assert.is(body(s.peer.take(), 3), "b");
   assert.ok(s.peer.peer.shutdown);
+  assert.is(
+    s.server.options.http2.sessions.size,
+    1,
+    "whoever drains waits until the client has heard",
+  );
   s.driver.end(s.peer.peer);
   assert.ok(s.gone());
+  assert.is(s.server.options.http2.sessions.size, 0);
 });
 
 test("a drain that the client never answers ends too", () => {
@@ -48,8 +54,10 @@ test("a drain that the client never answers ends too", () => {
   assert.not.ok(s.peer.peer.shutdown); // a busy peer may still answer
   s.driver.advance(200);
   assert.ok(s.peer.peer.shutdown);
+  assert.is(s.server.options.http2.sessions.size, 1);
   s.driver.advance(1100);
   assert.is(s.peer.peer.closed, "flush");
+  assert.is(s.server.options.http2.sessions.size, 0);
   assert.ok(s.gone());
 });
 
