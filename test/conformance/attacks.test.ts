@@ -17,9 +17,9 @@ import { eventually, sum } from "../mesh/support/waiting.ts";
 import { frame, GET, POST, u32 } from "../proxy/http2/raw-peer.ts";
 import { withProxy } from "./proxy-process.ts";
 
-/** What attackers leave behind is freed: later rounds find the memory of the second. */
+/** What attackers leave behind is freed: later rounds find the memory of the second and the third. */
 const ROUNDS = 5;
-const GROWTH_MIB = 16;
+const GROWTH_MIB = 8;
 const ATTACKERS = 10;
 
 function block(fields: readonly (readonly [string, string])[]): Uint8Array {
@@ -217,7 +217,8 @@ test("floods, slow readers and silent clients harm nobody else", async () => {
         // It hears of each end in its own time.
         await eventually(`what round ${round} left is freed`, async () => {
           const held = await proxy.heldMiB();
-          const growth = held - (sizes[1] ?? Infinity);
+          // Neither alone: code that is compiled, or thrown away, weighs as much as some attackers.
+          const growth = held - (round < 3 ? Infinity : Math.max(...sizes.slice(1, 3)));
           assert.not.ok(growth > GROWTH_MIB, `${held} MiB after ${sizes.join(", ")}`);
           sizes[round] = held;
         });
