@@ -39,11 +39,6 @@ export class HpackEncoder {
     this.#table.resize(max);
   }
 
-  /** Most bytes that `begin` and then a field of so many bytes write. */
-  static room(fieldBytes: number): number {
-    return fieldBytes + 32;
-  }
-
   /** Begins a block in `dst` at `at`; the new end. */
   begin(dst: Uint8Array, at: number): number {
     if (this.#last < 0) return at;
@@ -53,7 +48,7 @@ export class HpackEncoder {
     return at;
   }
 
-  /** Writes a field of a table; `dst` has `room`. Returns the new end. */
+  /** Writes a field of a table; `dst` has room (`blockRoom`). Returns the new end. */
   known(field: HpackField, dst: Uint8Array, at: number): number {
     if (field.index > 0) {
       dst[at] = 0x80 | field.index;
@@ -144,7 +139,7 @@ export class HpackEncoder {
     return copy(buf, packed, stringEnd(buf, packed), dst, at);
   }
 
-  /** Writes one field, whose name is lower case; `dst` has `room`. Returns the new end. */
+  /** Writes one field, whose name is lower case; `dst` has room (`blockRoom`). Returns the new end. */
   field(
     buf: Uint8Array,
     nameFrom: number,

@@ -33,15 +33,6 @@ export class HpackTable {
     this.#index = indexed ? new Int32Array((BUCKETS + slots) * 2) : null;
   }
 
-  /** What the entries weigh (RFC 7541 §4.1). */
-  get size(): number {
-    return this.#size;
-  }
-
-  get count(): number {
-    return this.#count;
-  }
-
   get max(): number {
     return this.#max;
   }
